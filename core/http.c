@@ -1,0 +1,429 @@
+#include "core/http.h"
+
+#include "core/libctx.h"
+#include "core/lock.h"
+
+#include <curl/curl.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#define FIRST_REPLY_SIZE ((size_t)4096)
+#define IDLE_SECONDS     50L /* below the idle timeouts of AWS's front ends and of proxies */
+
+/* An easy handle and the connection that it keeps. Lent to one request at a time. */
+typedef struct connection {
+    CURL *easy;
+    kms_http *http;
+    curl_socket_t socket;
+    bool busy;
+    struct connection *next_idle;
+    struct connection *next, *previous; /* all of the pool's connections */
+    char message[CURL_ERROR_SIZE];
+} connection;
+
+struct kms_http {
+    OSSL_LIB_CTX *libctx;
+    char *ca_bundle; /* NULL: the system's */
+    long connect_timeout_ms;
+    long max_idle;
+    kms_lock lock; /* guards all that follows */
+    pid_t owner;
+    bool curl_ready;
+    connection *idle; /* last used first: the warmest connection serves next */
+    connection *all;
+    long idle_count;
+};
+
+kms_status kms_http_new(const kms_config *config, OSSL_LIB_CTX *libctx, kms_http **out,
+                        kms_error *err)
+{
+    const char *ca_bundle = kms_config_text(config, KMS_SET_CA_BUNDLE);
+    kms_http *http = calloc(1, sizeof(*http));
+    kms_status st = KMS_OK;
+
+    *out = NULL;
+    if (http == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "connection pool");
+    http->libctx = libctx;
+    http->connect_timeout_ms = kms_config_number(config, KMS_SET_CONNECT_TIMEOUT);
+    http->max_idle = kms_config_number(config, KMS_SET_MAX_IDLE_CONNECTIONS);
+    http->owner = getpid();
+    if (ca_bundle != NULL && (http->ca_bundle = strdup(ca_bundle)) == NULL)
+        st = kms_fail(err, KMS_E_NO_MEMORY, "connection pool");
+    if (st == KMS_OK)
+        st = kms_lock_init(&http->lock, err);
+    if (st != KMS_OK) {
+        free(http->ca_bundle);
+        free(http);
+        return st;
+    }
+    *out = http;
+    return KMS_OK;
+}
+
+static void link_connection(kms_http *http, connection *conn)
+{
+    conn->next = http->all;
+    if (http->all != NULL)
+        http->all->previous = conn;
+    http->all = conn;
+}
+
+static void unlink_connection(kms_http *http, connection *conn)
+{
+    if (conn->next != NULL)
+        conn->next->previous = conn->previous;
+    if (conn->previous != NULL)
+        conn->previous->next = conn->next;
+    else
+        http->all = conn->next;
+}
+
+static void free_connection(connection *conn)
+{
+    curl_easy_cleanup(conn->easy);
+    free(conn);
+}
+
+/* In a child: points the parent's socket at /dev/null, so that libcurl's farewell to it (a TLS
+ * alert that would end the parent's session too) goes nowhere. */
+static void detach_socket(connection *conn)
+{
+    if (conn->socket == CURL_SOCKET_BAD)
+        return;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (null >= 0) {
+        dup3(null, conn->socket, O_CLOEXEC);
+        close(null);
+    } else {
+        close(conn->socket); /* out of descriptors: libcurl then writes to a closed one */
+    }
+}
+
+/* Drops what belongs to the parent after a fork. A handle that another thread was using at that
+ * moment may be in any state: its socket is detached and its memory is left alone. */
+static void forget_parent(kms_http *http)
+{
+    connection *next;
+
+    for (connection *conn = http->all; conn != NULL; conn = next) {
+        next = conn->next;
+        detach_socket(conn);
+        if (!conn->busy)
+            free_connection(conn);
+    }
+    http->all = NULL;
+    http->idle = NULL;
+    http->idle_count = 0;
+    http->owner = getpid();
+}
+
+void kms_http_free(kms_http *http)
+{
+    kms_scope scope;
+    connection *next;
+
+    if (http == NULL)
+        return;
+    kms_scope_enter(&scope, http->libctx);
+    if (http->owner != getpid())
+        forget_parent(http);
+    for (connection *conn = http->all; conn != NULL; conn = next) {
+        next = conn->next;
+        free_connection(conn);
+    }
+    if (http->curl_ready)
+        curl_global_cleanup();
+    kms_scope_leave(&scope);
+    kms_lock_destroy(&http->lock);
+    free(http->ca_bundle);
+    free(http);
+}
+
+static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    connection *conn = arg;
+
+    (void)purpose;
+    conn->socket =
+        socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    return conn->socket;
+}
+
+static int close_socket(void *arg, curl_socket_t item)
+{
+    connection *conn = arg;
+
+    if (conn->socket == item)
+        conn->socket = CURL_SOCKET_BAD;
+    return close(item);
+}
+
+/* The options that never change for a handle. */
+static kms_status configure(connection *conn, kms_error *err)
+{
+    const kms_http *http = conn->http;
+    CURL *easy = conn->easy;
+    CURLcode code = CURLE_OK;
+#define SET(option, value)                                                                         \
+    if (code == CURLE_OK)                                                                          \
+    code = curl_easy_setopt(easy, option, value)
+
+    SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_PROTOCOLS_STR, "http,https");
+    SET(CURLOPT_FOLLOWLOCATION, 0L);
+    SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    SET(CURLOPT_SSL_VERIFYPEER, 1L);
+    SET(CURLOPT_SSL_VERIFYHOST, 2L);
+    if (http->ca_bundle != NULL)
+        SET(CURLOPT_CAINFO, http->ca_bundle);
+    SET(CURLOPT_CONNECTTIMEOUT_MS, http->connect_timeout_ms);
+    SET(CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
+    SET(CURLOPT_MAXCONNECTS, 1L);
+    SET(CURLOPT_POST, 1L);
+    SET(CURLOPT_ERRORBUFFER, conn->message);
+    SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    SET(CURLOPT_OPENSOCKETDATA, conn);
+    SET(CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    SET(CURLOPT_CLOSESOCKETDATA, conn);
+#undef SET
+    if (code != CURLE_OK)
+        return kms_fail(err, KMS_E_INTERNAL, "libcurl: %s", curl_easy_strerror(code));
+    return KMS_OK;
+}
+
+static connection *new_connection(kms_http *http, kms_error *err)
+{
+    connection *conn = calloc(1, sizeof(*conn));
+
+    if (conn != NULL) {
+        conn->http = http;
+        conn->socket = CURL_SOCKET_BAD;
+        conn->easy = curl_easy_init();
+    }
+    if (conn == NULL || conn->easy == NULL) {
+        free(conn);
+        kms_fail(err, KMS_E_NO_MEMORY, "connection");
+        return NULL;
+    }
+    if (configure(conn, err) != KMS_OK) {
+        free_connection(conn);
+        return NULL;
+    }
+    return conn;
+}
+
+/* Takes an idle connection, or makes one. Called inside the scope. */
+static kms_status lend(kms_http *http, connection **out, kms_error *err)
+{
+    connection *conn = NULL;
+    kms_status st = KMS_OK;
+
+    kms_lock_take(&http->lock);
+    if (http->owner != getpid())
+        forget_parent(http);
+    if (!http->curl_ready) {
+        http->curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+        if (!http->curl_ready)
+            st = kms_fail(err, KMS_E_INTERNAL, "libcurl can't be initialised");
+    }
+    if (st == KMS_OK && (conn = http->idle) != NULL) {
+        http->idle = conn->next_idle;
+        http->idle_count--;
+        conn->busy = true;
+    }
+    kms_lock_give(&http->lock);
+
+    if (st == KMS_OK && conn == NULL) {
+        conn = new_connection(http, err);
+        if (conn == NULL)
+            return err != NULL ? err->status : KMS_E_NO_MEMORY;
+        conn->busy = true;
+        kms_lock_take(&http->lock);
+        link_connection(http, conn);
+        kms_lock_give(&http->lock);
+    }
+    *out = conn;
+    return st;
+}
+
+static void give_back(kms_http *http, connection *conn)
+{
+    bool keep;
+
+    kms_lock_take(&http->lock);
+    conn->busy = false;
+    keep = http->idle_count < http->max_idle;
+    if (keep) {
+        conn->next_idle = http->idle;
+        http->idle = conn;
+        http->idle_count++;
+    } else {
+        unlink_connection(http, conn);
+    }
+    kms_lock_give(&http->lock);
+    if (!keep)
+        free_connection(conn);
+}
+
+/* What the callbacks fill. */
+typedef struct receiver {
+    kms_http_reply *reply;
+    kms_error *err;
+    kms_status status;
+} receiver;
+
+static size_t receive_body(char *data, size_t size, size_t count, void *arg)
+{
+    receiver *to = arg;
+    size_t len = size * count;
+
+    if (len > KMS_REPLY_MAX - to->reply->body.len)
+        to->status = kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", KMS_REPLY_MAX);
+    else
+        to->status = kms_secret_append(&to->reply->body,
+                                       (kms_bytes){(const uint8_t *)data, len}, to->err);
+    return to->status == KMS_OK ? len : 0;
+}
+
+static bool header_value(const char *line, size_t len, const char *name, char *out, size_t size)
+{
+    size_t name_len = strlen(name);
+    size_t from = name_len + 1;
+
+    if (len <= name_len || strncasecmp(line, name, name_len) != 0 || line[name_len] != ':')
+        return false;
+    while (from < len && (line[from] == ' ' || line[from] == '\t'))
+        from++;
+    while (len > from && strchr("\r\n \t", line[len - 1]) != NULL)
+        len--;
+    size_t n = len - from < size - 1 ? len - from : size - 1;
+    memcpy(out, line + from, n);
+    out[n] = '\0';
+    return true;
+}
+
+static size_t receive_header(char *data, size_t size, size_t count, void *arg)
+{
+    kms_http_reply *reply = ((receiver *)arg)->reply;
+    size_t len = size * count;
+    char text[32];
+
+    if (header_value(data, len, "x-amzn-RequestId", reply->request_id, sizeof(reply->request_id)) ||
+        header_value(data, len, "x-amzn-ErrorType", reply->error_type, sizeof(reply->error_type)) ||
+        header_value(data, len, "Date", reply->date, sizeof(reply->date)))
+        return len;
+    if (header_value(data, len, "x-amz-retry-after", text, sizeof(text))) {
+        char *end;
+        long ms = strtol(text, &end, 10);
+        if (end != text && *end == '\0' && ms >= 0)
+            reply->retry_after_ms = ms;
+    } else if (header_value(data, len, "Age", text, sizeof(text))) {
+        reply->has_age = true;
+    }
+    return len;
+}
+
+static kms_status transfer_error(CURLcode code)
+{
+    switch (code) {
+    case CURLE_OPERATION_TIMEDOUT:
+        return KMS_E_TIMEOUT;
+    case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_PEER_FAILED_VERIFICATION:
+    case CURLE_SSL_CACERT_BADFILE:
+    case CURLE_SSL_CERTPROBLEM:
+    case CURLE_SSL_CIPHER:
+    case CURLE_SSL_ISSUER_ERROR:
+    case CURLE_SSL_ENGINE_INITFAILED:
+        return KMS_E_TLS;
+    case CURLE_OUT_OF_MEMORY:
+        return KMS_E_NO_MEMORY;
+    default:
+        return KMS_E_UNREACHABLE;
+    }
+}
+
+static bool is_plain_http(const char *url)
+{
+    return strncmp(url, "http:", 5) == 0;
+}
+
+static kms_status transfer(connection *conn, const kms_http_request *request,
+                           struct curl_slist *headers, receiver *to)
+{
+    CURL *easy = conn->easy;
+
+    conn->message[0] = '\0';
+    curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    /* Plain HTTP is loopback (core/residency.c): never by way of a proxy. */
+    curl_easy_setopt(easy, CURLOPT_PROXY, is_plain_http(request->url) ? "" : NULL);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.data);
+    curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
+    curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms);
+    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
+    curl_easy_setopt(easy, CURLOPT_WRITEDATA, to);
+    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
+    curl_easy_setopt(easy, CURLOPT_HEADERDATA, to);
+
+    CURLcode code = curl_easy_perform(easy);
+    if (to->status != KMS_OK)
+        return to->status;
+    if (code != CURLE_OK)
+        return kms_fail(to->err, transfer_error(code), "%s: %s", request->url,
+                        conn->message[0] != '\0' ? conn->message : curl_easy_strerror(code));
+    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &to->reply->status);
+    return KMS_OK;
+}
+
+/* libcurl wants a linked list; these nodes point at the caller's strings and need no freeing. */
+static struct curl_slist *chain_headers(struct curl_slist *nodes, const kms_http_request *request)
+{
+    for (size_t i = 0; i < request->header_count; i++) {
+        nodes[i].data = (char *)(uintptr_t)request->headers[i];
+        nodes[i].next = i + 1 < request->header_count ? &nodes[i + 1] : NULL;
+    }
+    return nodes;
+}
+
+#define HEADERS_MAX 16
+
+kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_http_reply *reply,
+                         kms_error *err)
+{
+    struct curl_slist nodes[HEADERS_MAX];
+    receiver to = {.reply = reply, .err = err};
+    connection *conn = NULL;
+    kms_scope scope;
+    kms_status st;
+
+    *reply = (kms_http_reply){.retry_after_ms = -1};
+    if (request->header_count == 0 || request->header_count > HEADERS_MAX)
+        return kms_fail(err, KMS_E_INTERNAL, "%zu headers", request->header_count);
+    st = kms_secret_reserve(&reply->body, FIRST_REPLY_SIZE, err);
+    if (st != KMS_OK)
+        return st;
+
+    kms_scope_enter(&scope, http->libctx);
+    st = lend(http, &conn, err);
+    if (st == KMS_OK) {
+        st = transfer(conn, request, chain_headers(nodes, request), &to);
+        give_back(http, conn);
+    }
+    kms_scope_leave(&scope);
+    if (st != KMS_OK)
+        kms_http_reply_clear(reply);
+    return st;
+}
+
+void kms_http_reply_clear(kms_http_reply *reply)
+{
+    kms_secret_clear(&reply->body);
+    *reply = (kms_http_reply){.retry_after_ms = -1};
+}

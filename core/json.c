@@ -1,0 +1,202 @@
+#include "core/json.h"
+
+#include <limits.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+#include <string.h>
+
+static kms_status encode(kms_bytes bytes, kms_secret *text, kms_error *err)
+{
+    if (bytes.len > INT_MAX / 2)
+        return kms_fail(err, KMS_E_ARGUMENT, "%zu bytes are too many", bytes.len);
+    kms_status st = kms_secret_reserve(text, (bytes.len + 2) / 3 * 4 + 1, err);
+    if (st == KMS_OK)
+        text->len = (size_t)EVP_EncodeBlock(text->data, bytes.data, (int)bytes.len);
+    return st;
+}
+
+kms_status kms_json_add_secret(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
+                               kms_error *err)
+{
+    kms_status st = encode(bytes, text, err);
+    if (st != KMS_OK)
+        return st;
+
+    cJSON *item = cJSON_CreateStringReference((const char *)text->data);
+    if (item == NULL || !cJSON_AddItemToObject(object, name, item)) {
+        cJSON_Delete(item);
+        return kms_fail(err, KMS_E_NO_MEMORY, "request");
+    }
+    return KMS_OK;
+}
+
+kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_error *err)
+{
+    kms_secret text = {0};
+    kms_status st = encode(bytes, &text, err);
+
+    if (st == KMS_OK && cJSON_AddStringToObject(object, name, (const char *)text.data) == NULL)
+        st = kms_fail(err, KMS_E_NO_MEMORY, "request");
+    kms_secret_clear(&text);
+    return st;
+}
+
+kms_status kms_json_print(const cJSON *object, kms_secret *text, kms_error *err)
+{
+    /* The largest request: 6144 bytes of ciphertext in Base64 and two escaped contexts. */
+    for (size_t size = 1024; size <= KMS_JSON_DEPTH_MAX * (size_t)8192; size *= 4) {
+        kms_status st = kms_secret_reserve(text, size, err);
+        if (st != KMS_OK)
+            return st;
+        if (cJSON_PrintPreallocated((cJSON *)(uintptr_t)object, (char *)text->data, (int)size,
+                                    false)) {
+            text->len = strlen((const char *)text->data);
+            return KMS_OK;
+        }
+        kms_secret_clear(text);
+    }
+    return kms_fail(err, KMS_E_ARGUMENT, "request too large");
+}
+
+/* EVP_DecodeBlock takes blanks and bad padding; KMS sends neither, so length and padding count. */
+static bool decode(const uint8_t *text, size_t len, uint8_t *out, size_t *out_len)
+{
+    size_t padding = 0;
+
+    if (len == 0) {
+        *out_len = 0;
+        return true;
+    }
+    if (len % 4 != 0 || len > INT_MAX)
+        return false;
+    while (padding < 2 && text[len - 1 - padding] == '=')
+        padding++;
+    int n = EVP_DecodeBlock(out, text, (int)len);
+    if (n < 0 || (size_t)n != len / 4 * 3)
+        return false;
+    *out_len = (size_t)n - padding;
+    return true;
+}
+
+static uint8_t *skip_blanks(uint8_t *at, const uint8_t *end)
+{
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n'))
+        at++;
+    return at;
+}
+
+/* Finds the value of a string member: *from to *to are the bytes between its quotes. */
+static bool find_string(uint8_t *at, uint8_t *end, const char *quoted, uint8_t **from, uint8_t **to)
+{
+    size_t len = strlen(quoted);
+
+    while ((at = memmem(at, (size_t)(end - at), quoted, len)) != NULL) {
+        at = skip_blanks(at + len, end);
+        if (at == end || *at != ':')
+            continue;
+        at = skip_blanks(at + 1, end);
+        if (at == end || *at != '"')
+            continue;
+        *from = at + 1;
+        *to = memchr(*from, '"', (size_t)(end - *from));
+        return *to != NULL;
+    }
+    return false;
+}
+
+/* Some serialisers write "/" as "\/". */
+static size_t drop_backslashes(uint8_t *text, size_t len)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < len; i++)
+        if (!(text[i] == '\\' && i + 1 < len && text[i + 1] == '/'))
+            text[kept++] = text[i];
+    return kept;
+}
+
+kms_status kms_json_lift_secret(kms_secret *text, const char *name, kms_secret *out, kms_error *err)
+{
+    char quoted[64];
+    uint8_t *end = text->data + text->len, *from, *to, *again, *again_to;
+
+    snprintf(quoted, sizeof(quoted), "\"%s\"", name);
+    if (!find_string(text->data, end, quoted, &from, &to))
+        return KMS_OK;
+    if (find_string(to + 1, end, quoted, &again, &again_to))
+        return kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is there twice", name);
+
+    size_t len = drop_backslashes(from, (size_t)(to - from));
+    kms_status st = kms_secret_reserve(out, len / 4 * 3 + 3, err);
+    if (st == KMS_OK && !decode(from, len, out->data, &out->len)) {
+        kms_secret_clear(out);
+        st = kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is not Base64", name);
+    }
+    memset(from, ' ', (size_t)(to - from));
+    return st;
+}
+
+static bool within_depth(const cJSON *item, int depth)
+{
+    if (depth > KMS_JSON_DEPTH_MAX)
+        return false;
+    for (const cJSON *child = item->child; child != NULL; child = child->next)
+        if (!within_depth(child, depth + 1))
+            return false;
+    return true;
+}
+
+kms_status kms_json_parse(kms_bytes text, cJSON **out, kms_error *err)
+{
+    *out = NULL;
+    /* Operations without output answer with an empty body. */
+    cJSON *json = text.len == 0 ? cJSON_CreateObject()
+                                : cJSON_ParseWithLength((const char *)text.data, text.len);
+
+    if (json == NULL || !cJSON_IsObject(json) || !within_depth(json, 0)) {
+        cJSON_Delete(json);
+        return kms_fail(err, KMS_E_REPLY_MALFORMED, "the body of %zu bytes is not a JSON object",
+                        text.len);
+    }
+    *out = json;
+    return KMS_OK;
+}
+
+const cJSON *kms_json_member(const cJSON *object, const char *name)
+{
+    return cJSON_GetObjectItemCaseSensitive(object, name);
+}
+
+const char *kms_json_string(const cJSON *object, const char *name)
+{
+    return cJSON_GetStringValue(kms_json_member(object, name));
+}
+
+bool kms_json_flag(const cJSON *object, const char *name)
+{
+    return cJSON_IsTrue(kms_json_member(object, name));
+}
+
+double kms_json_number(const cJSON *object, const char *name, double preset)
+{
+    const cJSON *item = kms_json_member(object, name);
+
+    return cJSON_IsNumber(item) ? item->valuedouble : preset;
+}
+
+kms_status kms_json_bytes(const cJSON *object, const char *name, kms_buffer *out, kms_error *err)
+{
+    const char *text = kms_json_string(object, name);
+    size_t len = text != NULL ? strlen(text) : 0;
+
+    if (len == 0)
+        return kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is missing", name);
+    out->data = malloc(len / 4 * 3 + 3);
+    if (out->data == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "reply");
+    if (!decode((const uint8_t *)text, len, out->data, &out->len)) {
+        kms_buffer_clear(out);
+        return kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is not Base64", name);
+    }
+    return KMS_OK;
+}
