@@ -1,0 +1,398 @@
+#include "core/kms.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGES_MAX 10000 /* a server that never ends its list is not KMS */
+
+/* A request under construction and its call; released by finish. */
+typedef struct exchange {
+    kms_caller *caller;
+    const kms_endpoint *endpoint;
+    cJSON *request;
+    kms_secret text; /* what a secret member of the request points at */
+    kms_reply reply;
+    kms_error *err;
+    kms_status status;
+} exchange;
+
+static exchange begin(kms_caller *caller, const kms_endpoint *endpoint, kms_error *err)
+{
+    exchange x = {.caller = caller, .endpoint = endpoint, .err = err};
+
+    x.request = cJSON_CreateObject();
+    if (x.request == NULL)
+        x.status = kms_fail(err, KMS_E_NO_MEMORY, "request");
+    return x;
+}
+
+static kms_status finish(exchange *x)
+{
+    cJSON_Delete(x->request);
+    kms_reply_clear(&x->reply);
+    kms_secret_clear(&x->text);
+    return x->status;
+}
+
+static void put_text(exchange *x, const char *name, const char *value)
+{
+    if (x->status == KMS_OK && cJSON_AddStringToObject(x->request, name, value) == NULL)
+        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+}
+
+static void put_number(exchange *x, const char *name, size_t value)
+{
+    if (x->status == KMS_OK && cJSON_AddNumberToObject(x->request, name, (double)value) == NULL)
+        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+}
+
+static void put_bytes(exchange *x, const char *name, kms_bytes bytes)
+{
+    if (x->status == KMS_OK)
+        x->status = kms_json_add_bytes(x->request, name, bytes, x->err);
+}
+
+static void put_secret(exchange *x, const char *name, kms_bytes bytes)
+{
+    if (x->status == KMS_OK)
+        x->status = kms_json_add_secret(x->request, name, bytes, &x->text, x->err);
+}
+
+static void put_context(exchange *x, const char *name, const kms_context *context)
+{
+    if (x->status != KMS_OK || kms_context_count(context) == 0)
+        return;
+    cJSON *object = cJSON_AddObjectToObject(x->request, name);
+    bool ok = object != NULL;
+    for (size_t i = 0; ok && i < kms_context_count(context); i++)
+        ok = cJSON_AddStringToObject(object, kms_context_name(context, i),
+                                     kms_context_value(context, i)) != NULL;
+    if (!ok)
+        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+}
+
+static void call_kms(exchange *x, const char *operation)
+{
+    if (x->status == KMS_OK)
+        x->status = kms_call(x->caller, x->endpoint, operation, x->request, &x->reply, x->err);
+}
+
+/* The member of the reply that names the key must be the ARN that was asked. */
+static void check_key(exchange *x, const char *member, const char *key_arn)
+{
+    kms_arn asked, got;
+    const char *reply_arn;
+
+    if (x->status != KMS_OK)
+        return;
+    reply_arn = kms_json_string(x->reply.json, member);
+    if (reply_arn != NULL && strcmp(reply_arn, key_arn) == 0)
+        return;
+    if (reply_arn == NULL)
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "member %s is missing", member);
+    else if (kms_arn_parse(reply_arn, &got, x->err) == KMS_OK &&
+             kms_arn_parse(key_arn, &asked, x->err) == KMS_OK &&
+             strcmp(got.region, asked.region) != 0)
+        x->status = kms_fail(x->err, KMS_E_REPLY_REGION, "asked %s, got %s", key_arn, reply_arn);
+    else
+        x->status = kms_fail(x->err, KMS_E_REPLY_OTHER_KEY, "asked %s, got %s", key_arn, reply_arn);
+    if (x->err != NULL)
+        snprintf(x->err->request_id, sizeof(x->err->request_id), "%s", x->reply.request_id);
+}
+
+static void take_bytes(exchange *x, const char *name, kms_buffer *out)
+{
+    if (x->status == KMS_OK)
+        x->status = kms_json_bytes(x->reply.json, name, out, x->err);
+}
+
+/* size 0: any. */
+static void take_plaintext(exchange *x, size_t size, kms_secret *out)
+{
+    if (x->status != KMS_OK)
+        return;
+    if (x->reply.plaintext.len == 0)
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "member Plaintext is missing");
+    else if (size != 0 && x->reply.plaintext.len != size)
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "Plaintext has %zu bytes, not %zu",
+                             x->reply.plaintext.len, size);
+    else
+        kms_secret_move(out, &x->reply.plaintext);
+}
+
+kms_status kms_encrypt(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                       kms_bytes plaintext, const kms_context *context, kms_buffer *ciphertext,
+                       kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_secret(&x, "Plaintext", plaintext);
+    put_context(&x, "EncryptionContext", context);
+    call_kms(&x, "Encrypt");
+    check_key(&x, "KeyId", key_arn);
+    take_bytes(&x, "CiphertextBlob", ciphertext);
+    return finish(&x);
+}
+
+kms_status kms_decrypt(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                       kms_bytes ciphertext, const kms_context *context, kms_secret *plaintext,
+                       kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_bytes(&x, "CiphertextBlob", ciphertext);
+    put_context(&x, "EncryptionContext", context);
+    call_kms(&x, "Decrypt");
+    check_key(&x, "KeyId", key_arn);
+    take_plaintext(&x, 0, plaintext);
+    return finish(&x);
+}
+
+kms_status kms_reencrypt(kms_caller *caller, const kms_endpoint *endpoint, const char *from_arn,
+                         const kms_context *from_context, kms_bytes ciphertext, const char *to_arn,
+                         const kms_context *to_context, kms_buffer *out, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "SourceKeyId", from_arn);
+    put_text(&x, "DestinationKeyId", to_arn);
+    put_bytes(&x, "CiphertextBlob", ciphertext);
+    put_context(&x, "SourceEncryptionContext", from_context);
+    put_context(&x, "DestinationEncryptionContext", to_context);
+    call_kms(&x, "ReEncrypt");
+    check_key(&x, "SourceKeyId", from_arn);
+    check_key(&x, "KeyId", to_arn);
+    take_bytes(&x, "CiphertextBlob", out);
+    return finish(&x);
+}
+
+kms_status kms_generate_data_key(kms_caller *caller, const kms_endpoint *endpoint,
+                                 const char *key_arn, size_t size, const kms_context *context,
+                                 kms_secret *plaintext, kms_buffer *ciphertext, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_number(&x, "NumberOfBytes", size);
+    put_context(&x, "EncryptionContext", context);
+    call_kms(&x, plaintext != NULL ? "GenerateDataKey" : "GenerateDataKeyWithoutPlaintext");
+    check_key(&x, "KeyId", key_arn);
+    take_bytes(&x, "CiphertextBlob", ciphertext);
+    if (plaintext != NULL)
+        take_plaintext(&x, size, plaintext);
+    if (x.status != KMS_OK)
+        kms_buffer_clear(ciphertext);
+    return finish(&x);
+}
+
+kms_status kms_generate_random(kms_caller *caller, const kms_endpoint *endpoint, size_t size,
+                               kms_secret *out, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_number(&x, "NumberOfBytes", size);
+    call_kms(&x, "GenerateRandom");
+    take_plaintext(&x, size, out);
+    return finish(&x);
+}
+
+static void copy_text(exchange *x, const cJSON *object, const char *name, char **out)
+{
+    const char *text;
+
+    if (x->status != KMS_OK)
+        return;
+    text = kms_json_string(object, name);
+    if (text == NULL || text[0] == '\0')
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "KeyMetadata lacks %s", name);
+    else if ((*out = strdup(text)) == NULL)
+        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "key metadata");
+}
+
+/* All keys related to a multi-Region key: the primary and its replicas. */
+static void copy_replicas(exchange *x, const cJSON *metadata, kms_key_metadata *out)
+{
+    const cJSON *family = kms_json_member(metadata, "MultiRegionConfiguration");
+    const cJSON *replicas = kms_json_member(family, "ReplicaKeys");
+    const cJSON *replica = NULL;
+    size_t count = 0;
+
+    out->multi_region = kms_json_flag(metadata, "MultiRegion");
+    if (x->status != KMS_OK || !out->multi_region)
+        return;
+    /* Doubtful residency is refused: a multi-Region key that doesn't name its family. */
+    if (!cJSON_IsObject(kms_json_member(family, "PrimaryKey")) || !cJSON_IsArray(replicas)) {
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "MultiRegionConfiguration is missing");
+        return;
+    }
+    out->replica_arns = calloc((size_t)cJSON_GetArraySize(replicas) + 2, sizeof(char *));
+    if (out->replica_arns == NULL) {
+        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "key metadata");
+        return;
+    }
+    copy_text(x, kms_json_member(family, "PrimaryKey"), "Arn", &out->replica_arns[count++]);
+    cJSON_ArrayForEach(replica, replicas)
+        copy_text(x, replica, "Arn", &out->replica_arns[count++]);
+}
+
+kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key,
+                            kms_key_metadata *out, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+    const cJSON *metadata;
+
+    put_text(&x, "KeyId", key);
+    call_kms(&x, "DescribeKey");
+    metadata = x.status == KMS_OK ? kms_json_member(x.reply.json, "KeyMetadata") : NULL;
+    if (x.status == KMS_OK && !cJSON_IsObject(metadata))
+        x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "member KeyMetadata is missing");
+    copy_text(&x, metadata, "Arn", &out->arn);
+    copy_text(&x, metadata, "KeyId", &out->id);
+    copy_text(&x, metadata, "KeySpec", &out->spec);
+    copy_text(&x, metadata, "KeyUsage", &out->usage);
+    copy_text(&x, metadata, "KeyState", &out->state);
+    copy_replicas(&x, metadata, out);
+    if (x.status != KMS_OK)
+        kms_key_metadata_clear(out);
+    return finish(&x);
+}
+
+void kms_key_metadata_clear(kms_key_metadata *metadata)
+{
+    for (char **arn = metadata->replica_arns; arn != NULL && *arn != NULL; arn++)
+        free(*arn);
+    free(metadata->replica_arns);
+    free(metadata->arn);
+    free(metadata->id);
+    free(metadata->spec);
+    free(metadata->usage);
+    free(metadata->state);
+    *metadata = (kms_key_metadata){0};
+}
+
+kms_status kms_get_public_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                              kms_buffer *spki, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    call_kms(&x, "GetPublicKey");
+    check_key(&x, "KeyId", key_arn);
+    take_bytes(&x, "PublicKey", spki);
+    return finish(&x);
+}
+
+kms_status kms_get_key_rotation_status(kms_caller *caller, const kms_endpoint *endpoint,
+                                       const char *key_arn, kms_rotation_status *out,
+                                       kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    *out = (kms_rotation_status){0};
+    put_text(&x, "KeyId", key_arn);
+    call_kms(&x, "GetKeyRotationStatus");
+    if (x.status == KMS_OK) {
+        out->enabled = kms_json_flag(x.reply.json, "KeyRotationEnabled");
+        out->period_days = (int)kms_json_number(x.reply.json, "RotationPeriodInDays", 0);
+        out->next_rotation = kms_json_number(x.reply.json, "NextRotationDate", 0);
+    }
+    return finish(&x);
+}
+
+/* Visits the entries of one page, then leaves the marker of the next in `marker` (empty: last). */
+typedef kms_status visit_entry(const cJSON *entry, void *visitor, kms_error *err);
+
+static kms_status one_page(kms_caller *caller, const kms_endpoint *endpoint, const char *operation,
+                           const char *list, char marker[1025], visit_entry *visit, void *visitor,
+                           kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+    const cJSON *entry = NULL;
+    const char *next;
+
+    if (marker[0] != '\0')
+        put_text(&x, "Marker", marker);
+    call_kms(&x, operation);
+    if (x.status == KMS_OK && !cJSON_IsArray(kms_json_member(x.reply.json, list)))
+        x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is missing", list);
+    marker[0] = '\0';
+    if (x.status == KMS_OK) {
+        cJSON_ArrayForEach(entry, kms_json_member(x.reply.json, list))
+        {
+            x.status = visit(entry, visitor, err);
+            if (x.status != KMS_OK)
+                break;
+        }
+    }
+    if (x.status == KMS_OK && kms_json_flag(x.reply.json, "Truncated")) {
+        next = kms_json_string(x.reply.json, "NextMarker");
+        if (next == NULL || next[0] == '\0' || strlen(next) > 1024)
+            x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "Truncated without NextMarker");
+        else
+            strcpy(marker, next);
+    }
+    return finish(&x);
+}
+
+static kms_status all_pages(kms_caller *caller, const kms_endpoint *endpoint, const char *operation,
+                            const char *list, visit_entry *visit, void *visitor, kms_error *err)
+{
+    char marker[1025] = "";
+
+    for (int page = 0; page < PAGES_MAX; page++) {
+        kms_status st =
+            one_page(caller, endpoint, operation, list, marker, visit, visitor, err);
+        if (st != KMS_OK || marker[0] == '\0')
+            return st;
+    }
+    return kms_fail(err, KMS_E_REPLY_MALFORMED, "%s never ends", operation);
+}
+
+typedef struct key_visitor {
+    kms_visit_key *visit;
+    void *arg;
+} key_visitor;
+
+static kms_status visit_key(const cJSON *entry, void *visitor, kms_error *err)
+{
+    const key_visitor *v = visitor;
+    const char *id = kms_json_string(entry, "KeyId");
+
+    if (id == NULL)
+        return kms_fail(err, KMS_E_REPLY_MALFORMED, "a key without KeyId");
+    return v->visit(v->arg, id, err);
+}
+
+kms_status kms_list_keys(kms_caller *caller, const kms_endpoint *endpoint, kms_visit_key *visit,
+                         void *arg, kms_error *err)
+{
+    key_visitor visitor = {visit, arg};
+
+    return all_pages(caller, endpoint, "ListKeys", "Keys", visit_key, &visitor, err);
+}
+
+typedef struct alias_visitor {
+    kms_visit_alias *visit;
+    void *arg;
+} alias_visitor;
+
+static kms_status visit_alias(const cJSON *entry, void *visitor, kms_error *err)
+{
+    const alias_visitor *v = visitor;
+    const char *name = kms_json_string(entry, "AliasName");
+
+    if (name == NULL)
+        return kms_fail(err, KMS_E_REPLY_MALFORMED, "an alias without AliasName");
+    return v->visit(v->arg, name, kms_json_string(entry, "TargetKeyId"), err);
+}
+
+kms_status kms_list_aliases(kms_caller *caller, const kms_endpoint *endpoint,
+                            kms_visit_alias *visit, void *arg, kms_error *err)
+{
+    alias_visitor visitor = {visit, arg};
+
+    return all_pages(caller, endpoint, "ListAliases", "Aliases", visit_alias, &visitor, err);
+}
