@@ -1,0 +1,27 @@
+/* Keys and their cache: alias → ARN → metadata, in one DescribeKey for key_cache_seconds. */
+#ifndef KMS_CORE_KEY_H
+#define KMS_CORE_KEY_H
+
+#include "core/client.h"
+#include "core/kms.h"
+
+/* The endpoint that a key was loaded from. It lives as long as the client. */
+const kms_endpoint *kms_key_endpoint(const kms_key *key);
+
+/* Bounded, thread-safe; emptied in a child after fork. */
+typedef struct kms_key_cache kms_key_cache;
+
+kms_status kms_key_cache_new(const kms_config *config, kms_key_cache **out, kms_error *err);
+void kms_key_cache_free(kms_key_cache *cache);
+
+/* The key by alias, id or ARN at that endpoint, as a new reference. Of many callers that find it
+ * absent one asks KMS and the others wait for its answer; in the last tenth of the entry's life
+ * one asks and the others go on with what is there. No lock is held meanwhile. */
+kms_status kms_key_cache_get(kms_key_cache *cache, kms_caller *caller,
+                             const kms_residency *residency, const kms_endpoint *endpoint,
+                             const char *name, kms_key **out, kms_error *err);
+
+/* Forgets a key under all its names, after KMS said that it is not found, disabled and the like. */
+void kms_key_cache_forget(kms_key_cache *cache, const kms_key *key);
+
+#endif
