@@ -133,8 +133,9 @@ static kms_status sign(call *c, const kms_credentials *credentials, wire_headers
     kms_sigv4_date(time(NULL) + atomic_load(&c->caller->skew), date);
     snprintf(target, sizeof(target), "TrentService.%s", c->operation);
     if (wire->token.len > 0)
-        headers[request.header_count++] = (kms_sigv4_header){
-            "x-amz-security-token", (const char *)wire->token.data + strlen("X-Amz-Security-Token: ")};
+        headers[request.header_count++] =
+            (kms_sigv4_header){"x-amz-security-token",
+                               (const char *)wire->token.data + strlen("X-Amz-Security-Token: ")};
     headers[request.header_count++] = (kms_sigv4_header){"x-amz-target", target};
 
     kms_status st = kms_sigv4_sign(c->caller->signer, &request, credentials, authorization, c->err);

@@ -15,9 +15,9 @@ struct kms_client {
     kms_residency *residency;
     kms_context *defaults; /* [context]; NULL: none */
     kms_key_cache *keys;
-    kms_lock lock;         /* guards publishing of what follows; then it never changes */
-    OSSL_LIB_CTX *libctx;  /* made on first use */
-    kms_caller *caller;    /* likewise */
+    kms_lock lock;        /* guards publishing of what follows; then it never changes */
+    OSSL_LIB_CTX *libctx; /* made on first use */
+    kms_caller *caller;   /* likewise */
     kms_endpoint *endpoints;
     size_t endpoint_count;
 };

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #define FILE_MAX         (1024 * 1024)
-#define NAME_MAX_LEN     64   /* settings and environment variables are far shorter */
-#define MESSAGE_NAME_MAX 64   /* of a name that somebody typed */
+#define NAME_MAX_LEN     64 /* settings and environment variables are far shorter */
+#define MESSAGE_NAME_MAX 64 /* of a name that somebody typed */
 #define PLACE_MAX        320
 #define DEFAULT_SECTION  "default"
 #define TOKEN_PREFIX     "token:"
@@ -43,11 +43,26 @@ typedef struct setting_row {
 } setting_row;
 
 /* The types as config_table.h writes them. */
-#define TEXT             {KIND_TEXT, 0, 0, NULL}
-#define FLAG             {KIND_FLAG, 0, 0, "yes|no|true|false|on|off|1|0"}
-#define LIST             {KIND_LIST, 0, 0, NULL}
-#define NUMBER(min, max) {KIND_NUMBER, min, max, NULL}
-#define CHOICE(choices)  {KIND_CHOICE, 0, 0, choices}
+#define TEXT                                                                                       \
+    {                                                                                              \
+        KIND_TEXT, 0, 0, NULL                                                                      \
+    }
+#define FLAG                                                                                       \
+    {                                                                                              \
+        KIND_FLAG, 0, 0, "yes|no|true|false|on|off|1|0"                                            \
+    }
+#define LIST                                                                                       \
+    {                                                                                              \
+        KIND_LIST, 0, 0, NULL                                                                      \
+    }
+#define NUMBER(min, max)                                                                           \
+    {                                                                                              \
+        KIND_NUMBER, min, max, NULL                                                                \
+    }
+#define CHOICE(choices)                                                                            \
+    {                                                                                              \
+        KIND_CHOICE, 0, 0, choices                                                                 \
+    }
 
 static const setting_row settings[KMS_SETTING_COUNT] = {
 #define SETTING_ROW(id, name, type, preset, environment, doc)                                      \
@@ -65,8 +80,8 @@ typedef struct setting_value {
 
 struct kms_config {
     setting_value values[KMS_SETTING_COUNT];
-    CONF *file;   /* NULL without a file */
-    char *path;   /* NULL without a file */
+    CONF *file;    /* NULL without a file */
+    char *path;    /* NULL without a file */
     char *content; /* the file's text while loading, to find line numbers; then NULL */
 };
 
@@ -207,7 +222,7 @@ static bool flag_read(const char *text, long *number)
     static const struct {
         const char *word;
         long number;
-    } words[] = {{"yes", 1}, {"no", 0},   {"true", 1}, {"false", 0},
+    } words[] = {{"yes", 1}, {"no", 0},  {"true", 1}, {"false", 0},
                  {"on", 1},  {"off", 0}, {"1", 1},    {"0", 0}};
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {

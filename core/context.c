@@ -242,7 +242,8 @@ static kms_status add_json(kms_context *context, const char *text, size_t len, k
     fault = json_fault(json, text, len, end);
     if (fault != NULL)
         st = kms_fail(err, KMS_E_CONTEXT_SYNTAX, "%s", fault);
-    for (item = json == NULL ? NULL : json->child; st == KMS_OK && item != NULL; item = item->next) {
+    for (item = json == NULL ? NULL : json->child; st == KMS_OK && item != NULL;
+         item = item->next) {
         if (cJSON_IsString(item))
             st = kms_context_add(context, item->string, item->valuestring, err);
         else

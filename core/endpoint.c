@@ -17,7 +17,8 @@ static kms_status set_host(kms_endpoint *endpoint, kms_error *err)
         curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
         st = kms_fail(err, KMS_E_ENDPOINT_INVALID, "%s", endpoint->url);
     if (st == KMS_OK) {
-        bool has_port = curl_url_get(url, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) == CURLUE_OK;
+        bool has_port =
+            curl_url_get(url, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) == CURLUE_OK;
         if (asprintf(&endpoint->host, "%s%s%s", host, has_port ? ":" : "", has_port ? port : "") <
             0) {
             endpoint->host = NULL;
@@ -42,7 +43,8 @@ static kms_status locate(kms_endpoint *endpoint, const kms_config *config,
     if (region == NULL)
         region = kms_credential_chain_region(endpoint->credentials);
     if (region == NULL)
-        return kms_fail(err, KMS_E_REGION_MISSING, "neither address, settings nor profile name one");
+        return kms_fail(err, KMS_E_REGION_MISSING,
+                        "neither address, settings nor profile name one");
 
     kms_status st = kms_residency_check_region(residency, region, err);
     if (st != KMS_OK)
@@ -66,8 +68,7 @@ kms_status kms_endpoint_new(const kms_config *config, const kms_residency *resid
     kms_status st = KMS_OK;
 
     *out = NULL;
-    if (endpoint == NULL ||
-        (profile != NULL && (endpoint->profile = strdup(profile)) == NULL))
+    if (endpoint == NULL || (profile != NULL && (endpoint->profile = strdup(profile)) == NULL))
         st = kms_fail(err, KMS_E_NO_MEMORY, "endpoint");
     if (st == KMS_OK)
         st = kms_credential_chain_new(config, profile, &endpoint->credentials, err);

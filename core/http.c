@@ -149,8 +149,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
     connection *conn = arg;
 
     (void)purpose;
-    conn->socket =
-        socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    conn->socket = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     return conn->socket;
 }
 
@@ -286,8 +285,8 @@ static size_t receive_body(char *data, size_t size, size_t count, void *arg)
     if (len > KMS_REPLY_MAX - to->reply->body.len)
         to->status = kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", KMS_REPLY_MAX);
     else
-        to->status = kms_secret_append(&to->reply->body,
-                                       (kms_bytes){(const uint8_t *)data, len}, to->err);
+        to->status =
+            kms_secret_append(&to->reply->body, (kms_bytes){(const uint8_t *)data, len}, to->err);
     return to->status == KMS_OK ? len : 0;
 }
 

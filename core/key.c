@@ -128,9 +128,9 @@ typedef struct entry {
     const kms_endpoint *endpoint;
     kms_key *key; /* NULL: nobody has got it yet */
     time_t loaded;
-    bool loading; /* somebody is asking KMS */
-    int waiters;  /* callers that hold this entry while the lock is open */
-    bool dead;    /* unlinked; freed by its last holder */
+    bool loading;      /* somebody is asking KMS */
+    int waiters;       /* callers that hold this entry while the lock is open */
+    bool dead;         /* unlinked; freed by its last holder */
     kms_status status; /* of the last load, for those who waited */
     kms_error error;
 } entry;

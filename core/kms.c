@@ -234,8 +234,7 @@ static void copy_replicas(exchange *x, const cJSON *metadata, kms_key_metadata *
         return;
     }
     copy_text(x, kms_json_member(family, "PrimaryKey"), "Arn", &out->replica_arns[count++]);
-    cJSON_ArrayForEach(replica, replicas)
-        copy_text(x, replica, "Arn", &out->replica_arns[count++]);
+    cJSON_ArrayForEach(replica, replicas) copy_text(x, replica, "Arn", &out->replica_arns[count++]);
 }
 
 kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key,
@@ -343,8 +342,7 @@ static kms_status all_pages(kms_caller *caller, const kms_endpoint *endpoint, co
     char marker[1025] = "";
 
     for (int page = 0; page < PAGES_MAX; page++) {
-        kms_status st =
-            one_page(caller, endpoint, operation, list, marker, visit, visitor, err);
+        kms_status st = one_page(caller, endpoint, operation, list, marker, visit, visitor, err);
         if (st != KMS_OK || marker[0] == '\0')
             return st;
     }

@@ -117,9 +117,9 @@ void kms_retry_quota_give(kms_retry_quota *quota, int taken)
     } while (!atomic_compare_exchange_weak(&quota->tokens, &have, full));
 }
 
-long kms_retry_delay_ms(kms_retry_class class, int retry, uint32_t random, long hint_ms)
+long kms_retry_delay_ms(kms_retry_class kind, int retry, uint32_t random, long hint_ms)
 {
-    long base = class == KMS_RETRY_THROTTLED ? 500 : 100;
+    long base = kind == KMS_RETRY_THROTTLED ? 500 : 100;
     long ceiling = base;
 
     for (int i = 0; i < retry && ceiling < DELAY_MAX_MS; i++)

@@ -47,6 +47,6 @@ void kms_retry_quota_give(kms_retry_quota *quota, int taken);
 
 /* Milliseconds to wait before the retry-th retry (0: the first), with full jitter from `random`
  * (0 to UINT32_MAX); hint_ms is the server's x-amz-retry-after, or -1. */
-long kms_retry_delay_ms(kms_retry_class class, int retry, uint32_t random, long hint_ms);
+long kms_retry_delay_ms(kms_retry_class kind, int retry, uint32_t random, long hint_ms);
 
 #endif

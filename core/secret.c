@@ -30,8 +30,8 @@ kms_status kms_secret_append(kms_secret *secret, kms_bytes bytes, kms_error *err
         return KMS_OK;
     if (bytes.len > secret->cap - secret->len) {
         kms_secret grown = {0};
-        size_t cap = secret->cap * 2 > secret->len + bytes.len ? secret->cap * 2
-                                                               : secret->len + bytes.len;
+        size_t cap =
+            secret->cap * 2 > secret->len + bytes.len ? secret->cap * 2 : secret->len + bytes.len;
         kms_status st = kms_secret_reserve(&grown, cap, err);
         if (st != KMS_OK)
             return st;

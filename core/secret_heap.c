@@ -1,8 +1,8 @@
 /* Pages that are locked and left out of core files, cut into blocks of one size per region.
  * One mlock a block would cost a page and a system call for each 32-byte key, and OpenSSL's own
  * secure heap can only be set up once for the whole process, which is not ours to decide. */
-#include "core/secret.h"
 #include "core/secret_heap.h"
+#include "core/secret.h"
 
 #include <openssl/crypto.h>
 #include <pthread.h>
@@ -11,10 +11,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define REGION_SIZE ((size_t)64 * 1024) /* also the alignment: a block finds its region by masking */
-#define BLOCK_MIN   ((size_t)64)
-#define SHARED_MAX  ((size_t)16 * 1024) /* larger blocks get a region of their own */
-#define CLASSES     9                   /* 64 bytes to 16 KiB in powers of two */
+#define REGION_SIZE                                                                                \
+    ((size_t)64 * 1024) /* also the alignment: a block finds its region by masking */
+#define BLOCK_MIN  ((size_t)64)
+#define SHARED_MAX ((size_t)16 * 1024) /* larger blocks get a region of their own */
+#define CLASSES    9                   /* 64 bytes to 16 KiB in powers of two */
 
 typedef struct free_block {
     struct free_block *next;
@@ -73,13 +74,13 @@ static void unmap_list(region **list)
     }
 }
 
-static region *add_shared_region(int class)
+static region *add_shared_region(int rank)
 {
     region *r = map_region(REGION_SIZE);
     if (r == NULL)
         return NULL;
 
-    r->block = BLOCK_MIN << class;
+    r->block = BLOCK_MIN << rank;
     uint8_t *first = (uint8_t *)r + HEADER_SIZE;
     size_t count = (REGION_SIZE - HEADER_SIZE) / r->block;
     for (size_t i = count; i-- > 0;) {
@@ -87,22 +88,22 @@ static region *add_shared_region(int class)
         block->next = r->free;
         r->free = block;
     }
-    r->next = heap.shared[class];
-    heap.shared[class] = r;
+    r->next = heap.shared[rank];
+    heap.shared[rank] = r;
     return r;
 }
 
 static void *take_shared(size_t size)
 {
-    int class = 0;
-    while ((BLOCK_MIN << class) < size)
-        class ++;
+    int rank = 0;
+    while ((BLOCK_MIN << rank) < size)
+        rank++;
 
-    region *r = heap.shared[class];
+    region *r = heap.shared[rank];
     while (r != NULL && r->free == NULL)
         r = r->next;
     if (r == NULL)
-        r = add_shared_region(class);
+        r = add_shared_region(rank);
     if (r == NULL)
         return NULL;
 
@@ -149,12 +150,12 @@ static void give_block(void *memory)
     }
     /* A module that is unloaded leaves no locked pages behind. */
     if (--heap.live == 0)
-        for (int class = 0; class < CLASSES; class ++)
-            unmap_list(&heap.shared[class]);
+        for (int rank = 0; rank < CLASSES; rank++)
+            unmap_list(&heap.shared[rank]);
 }
 
-/* AddressSanitizer can't see into a heap of ours: under it each block is its own allocation, so that
- * overruns and leaks of secrets are found. The other builds test the real pages. */
+/* AddressSanitizer can't see into a heap of ours: under it each block is its own allocation, so
+ * that overruns and leaks of secrets are found. The other builds test the real pages. */
 #if defined(__SANITIZE_ADDRESS__)
 #define KMS_HEAP_IS_MALLOC 1
 #elif defined(__has_feature)
@@ -214,8 +215,8 @@ void kms_secret_heap_after_fork(int in_child)
 {
     if (in_child) {
         bool locked = lock_again(heap.single);
-        for (int class = 0; class < CLASSES; class ++)
-            locked = lock_again(heap.shared[class]) && locked;
+        for (int rank = 0; rank < CLASSES; rank++)
+            locked = lock_again(heap.shared[rank]) && locked;
         heap.unlocked_after_fork = !locked;
     }
     pthread_mutex_unlock(&heap.mutex);

@@ -138,8 +138,7 @@ static bool canonical_hash(const kms_sigv4 *signer, const kms_sigv4_request *req
         add_signed_names(&b, request);
         add(&b, "\n");
         add(&b, hex);
-        ok = !b.overflow &&
-             sha256(signer, (kms_bytes){(const uint8_t *)b.text, b.len}, hash);
+        ok = !b.overflow && sha256(signer, (kms_bytes){(const uint8_t *)b.text, b.len}, hash);
         to_hex(hash, hex);
     }
     kms_locked_free(b.text);

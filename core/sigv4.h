@@ -1,5 +1,6 @@
 /* AWS Signature Version 4 (reference: AWS General Reference, "Signing AWS API requests").
- * libcurl's own signing can't take a corrected clock and signs headers that it then doesn't send. */
+ * libcurl's own signing can't take a corrected clock and signs headers that it then doesn't send.
+ */
 #ifndef KMS_CORE_SIGV4_H
 #define KMS_CORE_SIGV4_H
 
@@ -9,7 +10,7 @@
 #include <openssl/types.h>
 #include <time.h>
 
-#define KMS_SIGV4_DATE_SIZE          17 /* "YYYYMMDDTHHMMSSZ" and the terminator */
+#define KMS_SIGV4_DATE_SIZE         17 /* "YYYYMMDDTHHMMSSZ" and the terminator */
 #define KMS_SIGV4_AUTHORIZATION_MAX 640
 
 /* One header to sign. name is lower case; value has no outer blanks and no runs of blanks. */
