@@ -307,12 +307,15 @@ static kms_status text_set(setting_value *value, const char *text, kms_error *er
     return value->text != NULL ? KMS_OK : kms_fail(err, KMS_E_NO_MEMORY, "a setting");
 }
 
-/* Reads text by the setting's type into value, replacing what is there. */
+/* Reads text by the setting's type into value, replacing what is there. An empty text is as good as
+ * none; an empty list is a value. */
 static kms_status value_read(const value_source *source, kms_setting setting, const char *text,
                              setting_value *value, kms_error *err)
 {
     const setting_type *type = &settings[setting].type;
 
+    if (type->kind == KIND_TEXT && *text == '\0')
+        return KMS_OK;
     value_clear(value);
     switch (type->kind) {
     case KIND_TEXT:
@@ -398,17 +401,6 @@ static kms_status read_preset(kms_config *config, kms_setting setting, kms_error
 
     return preset == NULL ? KMS_OK
                           : value_read(&source, setting, preset, &config->values[setting], err);
-}
-
-/* An empty text in the file or the call means: as if it were not there. */
-static kms_status restore_emptied(kms_config *config, kms_setting setting, kms_error *err)
-{
-    setting_value *value = &config->values[setting];
-
-    if (settings[setting].type.kind != KIND_TEXT || value->text == NULL || *value->text != '\0')
-        return KMS_OK;
-    value_clear(value);
-    return read_preset(config, setting, err);
 }
 
 static kms_status read_file_setting(kms_config *config, const CONF_VALUE *pair, kms_error *err)
@@ -549,7 +541,7 @@ static kms_status find_and_load_file(kms_config *config, const kms_config_given 
 
     if (path == NULL && given != NULL && given->lookup != NULL)
         path = given->lookup(given->arg, "config");
-    if (path == NULL)
+    if (path == NULL || *path == '\0')
         path = variable_get("KMS_PROVIDER_CONF");
     if (path != NULL)
         return load_file(config, path, false, err);
@@ -570,8 +562,6 @@ static kms_status load(kms_config *config, const kms_config_given *given, kms_er
         st = read_environment(config, i, err);
         if (st == KMS_OK)
             st = read_given(config, given, i, err);
-        if (st == KMS_OK)
-            st = restore_emptied(config, i, err);
     }
     return st;
 }
@@ -635,11 +625,8 @@ kms_status kms_config_each(const kms_config *config, const char *section,
     STACK_OF(CONF_VALUE) *pairs = NULL;
     kms_status st = KMS_OK;
 
-    if (config->file != NULL) {
-        ERR_set_mark();
+    if (config->file != NULL)
         pairs = NCONF_get_section(config->file, section);
-        ERR_pop_to_mark();
-    }
     for (int i = 0; st == KMS_OK && i < sk_CONF_VALUE_num(pairs); i++) {
         const CONF_VALUE *pair = sk_CONF_VALUE_value(pairs, i);
         st = visit(arg, pair->name, pair->value, err);
