@@ -47,8 +47,8 @@ static const region_row regions[] = {
 
 /* Domains of AWS: a name under them says itself in which region it is. */
 static const char *const aws_domains[] = {
-    "amazonaws.com", "amazonaws.com.cn",         "amazonaws.eu",
-    "api.aws",       "amazonwebservices.com.cn", "amazonwebservices.eu"};
+    ".amazonaws.com", ".amazonaws.com.cn",         ".amazonaws.eu",
+    ".api.aws",       ".amazonwebservices.com.cn", ".amazonwebservices.eu"};
 
 typedef struct trusted_endpoint {
     char host[HOST_MAX];
