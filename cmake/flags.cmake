@@ -23,3 +23,8 @@ if(KMS_SANITIZE)
     endif()
     add_link_options(-fsanitize=${KMS_SANITIZE})
 endif()
+
+# libFuzzer needs its coverage in the code under test, not only in the fuzzers.
+if(KMS_FUZZ)
+    add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
