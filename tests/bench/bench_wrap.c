@@ -61,7 +61,7 @@ static void sign_prebuilt(kms_sigv4 *signer, const char *region, const char *hos
     static const char *const targets[] = {"TrentService.Encrypt", "TrentService.Decrypt"};
     char date[KMS_SIGV4_DATE_SIZE], authorization[KMS_SIGV4_AUTHORIZATION_MAX];
     kms_credentials credentials = {0};
-    const char *secret = getenv("AWS_SECRET_ACCESS_KEY");
+    const char *id = getenv("AWS_ACCESS_KEY_ID"), *secret = getenv("AWS_SECRET_ACCESS_KEY");
     const kms_sigv4_header headers[] = {
         {"content-type", "application/x-amz-json-1.1"},
         {"host", host},
@@ -78,10 +78,11 @@ static void sign_prebuilt(kms_sigv4 *signer, const char *region, const char *hos
         .body = {(const uint8_t *)prebuilt.body[which], strlen(prebuilt.body[which])},
     };
 
+    if (id == NULL || secret == NULL)
+        die("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
     kms_sigv4_date(time(NULL), date);
-    credentials.access_key_id = getenv("AWS_ACCESS_KEY_ID");
-    if (secret == NULL || credentials.access_key_id == NULL ||
-        kms_secret_copy(&credentials.secret_access_key,
+    snprintf(credentials.access_key_id, sizeof(credentials.access_key_id), "%s", id);
+    if (kms_secret_copy(&credentials.secret_access_key,
                         (kms_bytes){(const uint8_t *)secret, strlen(secret)}, NULL) != KMS_OK ||
         kms_sigv4_sign(signer, &request, &credentials, authorization, NULL) != KMS_OK)
         die("can't sign the yardstick's request");
