@@ -19,7 +19,7 @@
 #define MESSAGE_NAME_MAX 64 /* of a name that somebody typed */
 #define PLACE_MAX        320
 #define DEFAULT_SECTION  "default"
-#define TOKEN_PREFIX     "token:"
+#define TOKEN_PREFIX     "token."
 
 typedef enum setting_kind {
     KIND_TEXT,
@@ -431,6 +431,7 @@ static kms_status read_file_settings(kms_config *config, kms_error *err)
 
 /* ---- the file ---- */
 
+/* A dot, since CONF takes no colon in the name of a section. */
 static bool section_is_known(const char *name)
 {
     return strcmp(name, DEFAULT_SECTION) == 0 || strcmp(name, "context") == 0 ||
