@@ -4,8 +4,6 @@
 
 #include <ctype.h>
 #include <curl/curl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -114,7 +112,7 @@ static kms_status parse_parameter(kms_address *address, const char *text, size_t
     st = decode(text, (size_t)(equals - text), &name, err);
     if (st == KMS_OK)
         st = decode(equals + 1, len - (size_t)(equals - text) - 1, &value, err);
-    if (st == KMS_OK)
+    if (name != NULL && value != NULL)
         st = set_parameter(address, name, value, err);
     free(name);
     free(value);

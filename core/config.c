@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <openssl/bio.h>
 #include <openssl/conf.h>
 #include <openssl/err.h>
@@ -14,7 +13,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-#define FILE_MAX         (1024 * 1024)
+#define FILE_MAX         ((size_t)1024 * 1024)
 #define NAME_MAX_LEN     64 /* settings and environment variables are far shorter */
 #define MESSAGE_NAME_MAX 64 /* of a name that somebody typed */
 #define PLACE_MAX        320
@@ -483,6 +482,10 @@ static kms_status read_content(int fd, const char *path, char **content, size_t 
         return kms_fail(err, KMS_E_CONFIG_FILE, "%s: %s", path,
                         got < 0 ? strerror(error) : "larger than 1 MiB");
     }
+    if (memchr(buffer, '\0', used) != NULL) {
+        free(buffer);
+        return kms_fail(err, KMS_E_CONFIG_SYNTAX, "%s: holds a NUL byte", path);
+    }
     buffer[used] = '\0';
     *content = buffer;
     *len = used;
@@ -500,8 +503,6 @@ static kms_status parse_content(kms_config *config, size_t len, kms_error *err)
     config->file = NCONF_new_ex(NULL, NULL);
     if (bio == NULL || config->file == NULL) {
         st = kms_fail(err, KMS_E_NO_MEMORY, "%s", config->path);
-    } else if (strlen(config->content) != len) {
-        st = kms_fail(err, KMS_E_CONFIG_SYNTAX, "%s: holds a NUL byte", config->path);
     } else if (len > 0 && NCONF_load_bio(config->file, bio, &line) <= 0) {
         const char *reason = ERR_reason_error_string(ERR_peek_last_error());
         st = kms_fail(err, KMS_E_CONFIG_SYNTAX, "%s, line %ld: %s", config->path, line,

@@ -91,23 +91,30 @@ kms_status kms_credentials_copy(kms_credentials *out, const kms_credentials *fro
     return st;
 }
 
+/* Two decimal digits, at most limit; they are there or it is false. */
+static bool two_digits(const char *text, long limit, long *number)
+{
+    if (!isdigit((unsigned char)text[0]) || !isdigit((unsigned char)text[1]))
+        return false;
+    *number = (text[0] - '0') * 10L + (text[1] - '0');
+    return *number <= limit;
+}
+
 /* The seconds that an offset behind a time adds to UTC: "Z", "+01:00", "-0130". */
 static bool offset_parse(const char *text, long *seconds)
 {
-    int hours, minutes, used = 0;
+    long hours, minutes;
+    const char *rest;
 
     *seconds = 0;
     if (strcmp(text, "Z") == 0 || strcmp(text, "z") == 0)
         return true;
-    if (*text != '+' && *text != '-')
+    if ((*text != '+' && *text != '-') || !two_digits(text + 1, 23, &hours))
         return false;
-    if (!isdigit((unsigned char)text[1]) ||
-        (sscanf(text + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 &&
-         sscanf(text + 1, "%2d%2d%n", &hours, &minutes, &used) != 2))
+    rest = text + 3 + (text[3] == ':');
+    if (!two_digits(rest, 59, &minutes) || rest[2] != '\0')
         return false;
-    if (used < 4 || text[1 + used] != '\0' || hours > 23 || minutes < 0 || minutes > 59)
-        return false;
-    *seconds = (hours * 3600L + minutes * 60L) * (*text == '-' ? -1 : 1);
+    *seconds = (hours * 3600 + minutes * 60) * (*text == '-' ? -1 : 1);
     return true;
 }
 

@@ -5,8 +5,6 @@
  * '\', quotes and '#', which AWS's format does not have. */
 #include "core/credentials/source.h"
 
-#include "core/arn.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_BYTES_MAX (1024 * 1024)
+#define FILE_BYTES_MAX ((off_t)1024 * 1024)
 
 /* Settings of a profile that are of interest. */
 typedef enum profile_key {
