@@ -1,0 +1,380 @@
+/* Keys: made, described, listed, switched, deleted, replicated. */
+#include "call.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DAY (24.0 * 3600)
+
+static const char default_policy[] =
+    "{\"Version\":\"2012-10-17\",\"Id\":\"key-default-1\",\"Statement\":[{\"Sid\":\"Enable IAM "
+    "User Permissions\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"*\"},\"Action\":\"kms:*\","
+    "\"Resource\":\"*\"}]}";
+
+static void add_related(call *c, cJSON *to, const char *region, const family *f)
+{
+    const key *k = store_find_key(c->store, region, f->key_id);
+    char arn[256] = "";
+
+    if (k != NULL)
+        key_arn(c->store, k, arn, sizeof(arn));
+    cJSON_AddStringToObject(to, "Arn", arn);
+    cJSON_AddStringToObject(to, "Region", region);
+}
+
+static void add_family(call *c, cJSON *metadata, const key *k)
+{
+    const family *f = k->family;
+    bool primary = strcmp(f->primary_region, k->region) == 0;
+
+    cJSON_AddBoolToObject(metadata, "MultiRegion", f->multi_region);
+    if (!f->multi_region)
+        return;
+    cJSON *configuration = cJSON_AddObjectToObject(metadata, "MultiRegionConfiguration");
+    cJSON_AddStringToObject(configuration, "MultiRegionKeyType", primary ? "PRIMARY" : "REPLICA");
+    add_related(c, cJSON_AddObjectToObject(configuration, "PrimaryKey"), f->primary_region, f);
+    cJSON *replicas = cJSON_AddArrayToObject(configuration, "ReplicaKeys");
+    for (const key *other = c->store->keys; other != NULL; other = other->next) {
+        if (other->family != f || strcmp(other->region, f->primary_region) == 0)
+            continue;
+        cJSON *replica = cJSON_CreateObject();
+        add_related(c, replica, other->region, f);
+        cJSON_AddItemToArray(replicas, replica);
+    }
+}
+
+static cJSON *describe(call *c, const key *k)
+{
+    const family *f = k->family;
+    const algorithm *a;
+    char text[256];
+    cJSON *m = cJSON_CreateObject();
+
+    cJSON_AddStringToObject(m, "AWSAccountId", c->store->account);
+    cJSON_AddStringToObject(m, "KeyId", f->key_id);
+    key_arn(c->store, k, text, sizeof(text));
+    cJSON_AddStringToObject(m, "Arn", text);
+    cJSON_AddNumberToObject(m, "CreationDate", k->created);
+    cJSON_AddBoolToObject(m, "Enabled", strcmp(k->state, "Enabled") == 0);
+    cJSON_AddStringToObject(m, "Description", k->description);
+    cJSON_AddStringToObject(m, "KeyUsage", f->usage);
+    cJSON_AddStringToObject(m, "KeyState", k->state);
+    cJSON_AddStringToObject(m, "KeyManager", "CUSTOMER");
+    cJSON_AddStringToObject(m, "Origin", "AWS_KMS");
+    cJSON_AddStringToObject(m, "KeySpec", f->spec->name);
+    cJSON_AddStringToObject(m, "CustomerMasterKeySpec", f->spec->name);
+    for (size_t i = 0; (a = algorithm_at(f->spec, f->usage, i)) != NULL; i++) {
+        cJSON *list = cJSON_GetObjectItemCaseSensitive(m, a->member);
+        if (list == NULL)
+            list = cJSON_AddArrayToObject(m, a->member);
+        cJSON_AddItemToArray(list, cJSON_CreateString(a->name));
+    }
+    add_family(c, m, k);
+    if (k->deletion > 0 && strcmp(k->state, "PendingDeletion") == 0)
+        cJSON_AddNumberToObject(m, "DeletionDate", k->deletion);
+    if (f->spec->kind == SPEC_SYMMETRIC) {
+        for (size_t i = 0; i < MATERIAL_ID_SIZE; i++)
+            snprintf(text + 2 * i, 3, "%02x", family_current(f)->id[i]);
+        cJSON_AddStringToObject(m, "CurrentKeyMaterialId", text);
+    }
+    return m;
+}
+
+bool op_describe_key(call *c)
+{
+    key *k;
+
+    if (!in_key(c, "KeyId", true, &k))
+        return false;
+    cJSON_AddItemToObject(c->out, "KeyMetadata", describe(c, k));
+    return true;
+}
+
+static bool make_id(char id[40], bool multi_region)
+{
+    uint8_t r[16];
+    char hex[33];
+
+    if (RAND_bytes(r, sizeof(r)) != 1)
+        return false;
+    r[6] = (uint8_t)((r[6] & 0x0f) | 0x40);
+    r[8] = (uint8_t)((r[8] & 0x3f) | 0x80);
+    for (size_t i = 0; i < sizeof(r); i++)
+        snprintf(hex + 2 * i, 3, "%02x", r[i]);
+    if (multi_region)
+        snprintf(id, 40, "mrk-%s", hex);
+    else
+        snprintf(id, 40, "%.8s-%.4s-%.4s-%.4s-%.12s", hex, hex + 8, hex + 12, hex + 16, hex + 20);
+    return true;
+}
+
+static family *make_family(const key_spec *spec, const char *usage, bool multi_region,
+                           const char *region)
+{
+    family *f = calloc(1, sizeof(*f));
+    bytes secret = {0};
+    EVP_PKEY *parsed = NULL;
+
+    if (f == NULL || !make_id(f->key_id, multi_region) ||
+        !crypto_generate(spec, &secret, &parsed) ||
+        !family_add_material(f, secret.data, secret.len, false)) {
+        bytes_clear(&secret);
+        EVP_PKEY_free(parsed);
+        free(f);
+        return NULL;
+    }
+    f->spec = spec;
+    f->usage = usage;
+    f->multi_region = multi_region;
+    f->parsed = parsed;
+    snprintf(f->primary_region, sizeof(f->primary_region), "%s", region);
+    return f;
+}
+
+static key *make_key(family *f, const char *region, const char *description, const char *policy,
+                     const cJSON *tags)
+{
+    key *k = calloc(1, sizeof(*k));
+
+    if (k == NULL)
+        return NULL;
+    k->family = f;
+    snprintf(k->region, sizeof(k->region), "%s", region);
+    strcpy(k->state, "Enabled");
+    k->created = store_now();
+    k->description = strdup(description != NULL ? description : "");
+    k->policy = strdup(policy != NULL ? policy : default_policy);
+    k->tags = tags != NULL ? cJSON_Duplicate(tags, true) : cJSON_CreateArray();
+    return k;
+}
+
+/* The usage must be given unless the spec has only the symmetric one. */
+static bool choose_usage(failure *f, const key_spec *spec, const char *usage, const char **out)
+{
+    if (usage == NULL && spec->kind == SPEC_SYMMETRIC)
+        usage = spec->usages[0];
+    for (size_t i = 0; usage != NULL && i < 4 && spec->usages[i] != NULL; i++) {
+        if (strcmp(spec->usages[i], usage) == 0) {
+            *out = spec->usages[i];
+            return true;
+        }
+    }
+    if (usage == NULL)
+        return refuse(f, "ValidationException",
+                      "You must specify a KeyUsage value for all KMS "
+                      "keys except for symmetric encryption keys.");
+    return refuse(f, "ValidationException", "KeyUsage %s is not compatible with KeySpec %s", usage,
+                  spec->name);
+}
+
+static bool choose_spec(call *c, const key_spec **spec, const char **usage)
+{
+    const char *name, *old_name, *wanted, *origin;
+
+    if (!in_text(c, "KeySpec", false, 64, &name) ||
+        !in_text(c, "CustomerMasterKeySpec", false, 64, &old_name) ||
+        !in_text(c, "KeyUsage", false, 64, &wanted) || !in_text(c, "Origin", false, 64, &origin))
+        return false;
+    if (origin != NULL && strcmp(origin, "AWS_KMS") != 0)
+        return refuse(&c->failure, "UnsupportedOperationException",
+                      "Origin %s is not available in the local server.", origin);
+    if (name == NULL)
+        name = old_name != NULL ? old_name : "SYMMETRIC_DEFAULT";
+    *spec = spec_find(name);
+    if (*spec == NULL)
+        return refuse(&c->failure, "ValidationException",
+                      "1 validation error detected: Value '%s' at 'keySpec' failed to satisfy "
+                      "constraint: Member must satisfy enum value set",
+                      name);
+    return choose_usage(&c->failure, *spec, wanted, usage);
+}
+
+bool op_create_key(call *c)
+{
+    const key_spec *spec;
+    const char *usage, *description, *policy;
+    const cJSON *tags = cJSON_GetObjectItemCaseSensitive(c->in, "Tags");
+
+    if (!choose_spec(c, &spec, &usage) || !in_text(c, "Description", false, 8192, &description) ||
+        !in_text(c, "Policy", false, 32768, &policy))
+        return false;
+    family *f = make_family(spec, usage, in_flag(c, "MultiRegion"), c->region);
+    key *k = f != NULL
+                 ? make_key(f, c->region, description, policy, cJSON_IsArray(tags) ? tags : NULL)
+                 : NULL;
+    if (k == NULL)
+        return out_of_order(c);
+    store_add_key(c->store, k);
+    cJSON_AddItemToObject(c->out, "KeyMetadata", describe(c, k));
+    return true;
+}
+
+bool op_list_keys(call *c)
+{
+    page p;
+
+    if (!page_begin(c, 1000, 100, &p))
+        return false;
+    cJSON *list = cJSON_AddArrayToObject(c->out, "Keys");
+    for (const key *k = c->store->keys; k != NULL; k = k->next) {
+        char arn[256];
+        if (strcmp(k->region, c->region) != 0 || !page_take(&p))
+            continue;
+        cJSON *item = cJSON_CreateObject();
+        key_arn(c->store, k, arn, sizeof(arn));
+        cJSON_AddStringToObject(item, "KeyId", k->family->key_id);
+        cJSON_AddStringToObject(item, "KeyArn", arn);
+        cJSON_AddItemToArray(list, item);
+    }
+    page_end(c, &p);
+    return true;
+}
+
+static bool pending_deletion(call *c, const key *k)
+{
+    char arn[256];
+
+    if (strcmp(k->state, "PendingDeletion") != 0)
+        return false;
+    key_arn(c->store, k, arn, sizeof(arn));
+    refuse(&c->failure, "KMSInvalidStateException", "%s is pending deletion.", arn);
+    return true;
+}
+
+static bool set_state(call *c, const char *state)
+{
+    key *k;
+
+    if (!in_key(c, "KeyId", false, &k) || pending_deletion(c, k))
+        return false;
+    strcpy(k->state, state);
+    store_save_key(c->store, k);
+    return true;
+}
+
+bool op_enable_key(call *c)
+{
+    return set_state(c, "Enabled");
+}
+
+bool op_disable_key(call *c)
+{
+    return set_state(c, "Disabled");
+}
+
+bool op_update_key_description(call *c)
+{
+    key *k;
+    const char *text;
+
+    if (!in_text(c, "Description", true, 8192, &text) || !in_key(c, "KeyId", false, &k) ||
+        pending_deletion(c, k))
+        return false;
+    free(k->description);
+    k->description = strdup(text);
+    store_save_key(c->store, k);
+    return true;
+}
+
+static bool has_replicas(const store *s, const key *k)
+{
+    if (!k->family->multi_region || strcmp(k->family->primary_region, k->region) != 0)
+        return false;
+    for (const key *other = s->keys; other != NULL; other = other->next)
+        if (other != k && other->family == k->family)
+            return true;
+    return false;
+}
+
+bool op_schedule_key_deletion(call *c)
+{
+    key *k;
+    long days;
+
+    if (!in_number(c, "PendingWindowInDays", 7, 30, 30, &days) || !in_key(c, "KeyId", false, &k) ||
+        pending_deletion(c, k))
+        return false;
+    strcpy(k->state, has_replicas(c->store, k) ? "PendingReplicaDeletion" : "PendingDeletion");
+    k->pending_days = (int)days;
+    k->deletion = store_now() + (double)days * DAY;
+    store_save_key(c->store, k);
+    out_arn(c, "KeyId", k);
+    cJSON_AddNumberToObject(c->out, "DeletionDate", k->deletion);
+    out_text(c, "KeyState", k->state);
+    cJSON_AddNumberToObject(c->out, "PendingWindowInDays", (double)days);
+    return true;
+}
+
+bool op_cancel_key_deletion(call *c)
+{
+    key *k;
+    char arn[256];
+
+    if (!in_key(c, "KeyId", false, &k))
+        return false;
+    if (strncmp(k->state, "Pending", 7) != 0) {
+        key_arn(c->store, k, arn, sizeof(arn));
+        return refuse(&c->failure, "KMSInvalidStateException", "%s is not pending deletion.", arn);
+    }
+    strcpy(k->state, "Disabled");
+    k->deletion = 0;
+    store_save_key(c->store, k);
+    out_arn(c, "KeyId", k);
+    return true;
+}
+
+bool op_replicate_key(call *c)
+{
+    key *k;
+    const char *region, *description, *policy;
+    const cJSON *tags = cJSON_GetObjectItemCaseSensitive(c->in, "Tags");
+
+    if (!in_text(c, "ReplicaRegion", true, 31, &region) ||
+        !in_text(c, "Description", false, 8192, &description) ||
+        !in_text(c, "Policy", false, 32768, &policy) || !in_key(c, "KeyId", false, &k) ||
+        !must_be_enabled(c, k))
+        return false;
+    if (!k->family->multi_region || strcmp(k->family->primary_region, k->region) != 0)
+        return refuse(&c->failure, "UnsupportedOperationException",
+                      "%s is not a multi-Region primary key.", k->family->key_id);
+    if (store_find_key(c->store, region, k->family->key_id) != NULL)
+        return refuse(&c->failure, "AlreadyExistsException", "A replica of %s already exists in %s",
+                      k->family->key_id, region);
+    key *replica =
+        make_key(k->family, region, description, policy, cJSON_IsArray(tags) ? tags : NULL);
+    if (replica == NULL)
+        return out_of_order(c);
+    store_add_key(c->store, replica);
+    cJSON_AddItemToObject(c->out, "ReplicaKeyMetadata", describe(c, replica));
+    out_text(c, "ReplicaPolicy", replica->policy);
+    cJSON_AddItemToObject(c->out, "ReplicaTags", cJSON_Duplicate(replica->tags, true));
+    return true;
+}
+
+bool seed_key(store *s, const char *region, const char *text)
+{
+    char name[257], spec_name[64] = "SYMMETRIC_DEFAULT", usage_name[64] = "";
+    const key_spec *spec;
+    const char *usage = NULL;
+    failure why = {0};
+    int parts = sscanf(text, "%256[^:]:%63[^:]:%63s", name, spec_name, usage_name);
+
+    if (parts < 1 || (spec = spec_find(spec_name)) == NULL) {
+        fprintf(stderr, "kms-local: --seed-key: '%s' names no key spec that exists\n", text);
+        return false;
+    }
+    if (!choose_usage(&why, spec, parts == 3 ? usage_name : spec->usages[0], &usage)) {
+        fprintf(stderr, "kms-local: --seed-key: %s\n", why.message);
+        return false;
+    }
+    if (store_find_alias(s, region, name) != NULL)
+        return true;
+    family *f = make_family(spec, usage, false, region);
+    key *k = f != NULL ? make_key(f, region, "seeded", NULL, NULL) : NULL;
+    if (k == NULL)
+        return false;
+    store_add_key(s, k);
+    return store_add_alias(s, region, name, k) != NULL;
+}
