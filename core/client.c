@@ -88,22 +88,10 @@ void kms_client_close(kms_client *client)
 
 void kms_client_abandon(kms_client *client)
 {
-    kms_endpoint *next;
-
-    if (client == NULL)
-        return;
-    /* Not freed: the transport, the signer and the library context, which live in libcurl and
-     * libcrypto. The process is about to end. The credentials are cleansed all the same. */
-    kms_key_cache_free(client->keys);
-    for (kms_endpoint *e = client->endpoints; e != NULL; e = next) {
-        next = e->next;
-        kms_endpoint_free(e);
-    }
-    kms_context_free(client->defaults);
-    kms_residency_free(client->residency);
-    kms_config_free(client->config);
-    kms_lock_destroy(&client->lock);
-    free(client);
+    /* Transport, signer and library context live in libcurl and libcrypto, which may be gone: they
+     * stay as they are. The credentials go. */
+    for (kms_endpoint *e = client->endpoints; e != NULL; e = e->next)
+        kms_credential_chain_invalidate(e->credentials);
 }
 
 const kms_config *kms_client_config(const kms_client *client)

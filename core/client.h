@@ -34,8 +34,8 @@ kms_status kms_client_open(const kms_config_given *given, kms_client **out, kms_
  * may outlive it. */
 void kms_client_close(kms_client *client);
 
-/* As kms_client_close at process exit, when libssl may be gone: frees memory, leaves sockets to
- * the kernel. */
+/* For process exit, when libssl may be gone: cleanses the credentials, and leaves the memory where
+ * it is and the sockets to the kernel. The client can't be used afterwards. */
 void kms_client_abandon(kms_client *client);
 
 const kms_config *kms_client_config(const kms_client *client);
@@ -58,13 +58,13 @@ void kms_key_free(kms_key *key); /* drops one reference; NULL is allowed */
 
 /* Facts of a key; strings live as long as the key. */
 const char *kms_key_arn(const kms_key *key);
-const char *kms_key_id(const kms_key *key);     /* bare key id */
-const char *kms_key_alias(const kms_key *key);  /* "alias/NAME" it was loaded by, or NULL */
+const char *kms_key_id(const kms_key *key);    /* bare key id */
+const char *kms_key_alias(const kms_key *key); /* "alias/NAME" it was loaded by, or NULL */
 const char *kms_key_region(const kms_key *key);
-const char *kms_key_spec(const kms_key *key);   /* "SYMMETRIC_DEFAULT" */
-const char *kms_key_usage(const kms_key *key);  /* "ENCRYPT_DECRYPT" */
-const char *kms_key_state(const kms_key *key);  /* "Enabled", as of loading */
-bool kms_key_is_symmetric(const kms_key *key);  /* SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT */
+const char *kms_key_spec(const kms_key *key);  /* "SYMMETRIC_DEFAULT" */
+const char *kms_key_usage(const kms_key *key); /* "ENCRYPT_DECRYPT" */
+const char *kms_key_state(const kms_key *key); /* "Enabled", as of loading */
+bool kms_key_is_symmetric(const kms_key *key); /* SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT */
 
 /* Lists key addresses that the credentials can see: each alias with a target, and each key without
  * an alias. addresses is an owned array of count owned strings ("alias/NAME" or key id); release

@@ -1,0 +1,207 @@
+/* Entry point of the provider: what OpenSSL asks first, and the table of operations. Making the
+ * provider reads the configuration and nothing else: no connection, no libcurl. */
+#include "include/kms/kms_provider.h"
+#include "provider/provider.h"
+
+#include <openssl/core_names.h>
+#include <openssl/params.h>
+#include <openssl/provider.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROPERTIES "provider=kms"
+
+static const OSSL_ALGORITHM keymgmts[] = {
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_keymgmt_functions, "opaque symmetric KMS key"},
+    {NULL, NULL, NULL, NULL},
+};
+static const OSSL_ALGORITHM asym_ciphers[] = {
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_asym_cipher_functions, "wrap by KMS"},
+    {NULL, NULL, NULL, NULL},
+};
+static const OSSL_ALGORITHM kems[] = {
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_kem_functions, "data keys by KMS"},
+    {NULL, NULL, NULL, NULL},
+};
+static const OSSL_ALGORITHM stores[] = {
+    {"kms", PROPERTIES, provider_store_functions, "KMS keys by address"},
+    {NULL, NULL, NULL, NULL},
+};
+
+static OSSL_FUNC_provider_teardown_fn teardown;
+static OSSL_FUNC_provider_gettable_params_fn gettable_params;
+static OSSL_FUNC_provider_get_params_fn get_params;
+static OSSL_FUNC_provider_query_operation_fn query_operation;
+static OSSL_FUNC_provider_get_reason_strings_fn get_reason_strings;
+
+static const OSSL_ALGORITHM *query_operation(void *provider, int operation, int *no_cache)
+{
+    (void)provider;
+    *no_cache = 0;
+    switch (operation) {
+    case OSSL_OP_KEYMGMT:
+        return keymgmts;
+    case OSSL_OP_ASYM_CIPHER:
+        return asym_ciphers;
+    case OSSL_OP_KEM:
+        return kems;
+    case OSSL_OP_STORE:
+        return stores;
+    default:
+        return NULL;
+    }
+}
+
+static const OSSL_PARAM *gettable_params(void *provider)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_NAME, NULL, 0),
+        OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_VERSION, NULL, 0),
+        OSSL_PARAM_utf8_ptr(OSSL_PROV_PARAM_BUILDINFO, NULL, 0),
+        OSSL_PARAM_int(OSSL_PROV_PARAM_STATUS, NULL),
+        OSSL_PARAM_END,
+    };
+
+    (void)provider;
+    return params;
+}
+
+static int get_params(void *provider, OSSL_PARAM params[])
+{
+    OSSL_PARAM *p;
+
+    (void)provider;
+    if ((p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_NAME)) != NULL &&
+        !OSSL_PARAM_set_utf8_ptr(p, "AWS KMS keys, kept in the EU"))
+        return 0;
+    if ((p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_VERSION)) != NULL &&
+        !OSSL_PARAM_set_utf8_ptr(p, KMS_VERSION))
+        return 0;
+    if ((p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_BUILDINFO)) != NULL &&
+        !OSSL_PARAM_set_utf8_ptr(p, KMS_VERSION))
+        return 0;
+    if ((p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS)) != NULL &&
+        !OSSL_PARAM_set_int(p, 1))
+        return 0;
+    return 1;
+}
+
+static const OSSL_ITEM *get_reason_strings(void *provider)
+{
+    static const OSSL_ITEM reasons[] = {
+#define REASON(name, ckr, exit, sentence, remedy) {KMS_E_##name, (void *)(uintptr_t)(sentence)},
+        KMS_ERROR_TABLE(REASON)
+#undef REASON
+            {0, NULL},
+    };
+
+    (void)provider;
+    return reasons;
+}
+
+/* Teardown also runs inside OPENSSL_cleanup at process exit, when libssl may have been shut down
+ * already: then nothing of libcurl is called, and the kernel closes the sockets. libcrypto
+ * registers its cleanup before it loads any provider, so this handler, registered later, runs
+ * earlier. The module is linked to stay mapped (-z nodelete), so the handler is there whatever is
+ * unloaded. */
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+static atomic_bool process_ends;
+static kms_provider *abandoned; /* keeps what exit leaves reachable, so that leak checkers see it */
+
+static void note_exit(void)
+{
+    atomic_store(&process_ends, true);
+}
+
+static void register_exit(void)
+{
+    atexit(note_exit);
+}
+
+static void teardown(void *data)
+{
+    kms_provider *provider = data;
+
+    if (atomic_load(&process_ends)) {
+        kms_client_abandon(provider->client);
+        provider->next = abandoned;
+        abandoned = provider;
+        return;
+    }
+    kms_client_close(provider->client);
+    free(provider);
+}
+
+static const OSSL_DISPATCH provider_functions[] = {
+    {OSSL_FUNC_PROVIDER_TEARDOWN, (void (*)(void))teardown},
+    {OSSL_FUNC_PROVIDER_GETTABLE_PARAMS, (void (*)(void))gettable_params},
+    {OSSL_FUNC_PROVIDER_GET_PARAMS, (void (*)(void))get_params},
+    {OSSL_FUNC_PROVIDER_QUERY_OPERATION, (void (*)(void))query_operation},
+    {OSSL_FUNC_PROVIDER_GET_REASON_STRINGS, (void (*)(void))get_reason_strings},
+    {0, NULL},
+};
+
+/* The settings in the provider's section of openssl.cnf, one by one through the core. */
+typedef struct section {
+    const OSSL_CORE_HANDLE *handle;
+    OSSL_FUNC_core_get_params_fn *get_params;
+} section;
+
+static const char *lookup(void *arg, const char *name)
+{
+    const section *s = arg;
+    char *value = NULL;
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_ptr(name, &value, 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    if (s->get_params == NULL || !s->get_params(s->handle, params))
+        return NULL;
+    return value;
+}
+
+static void take_upcalls(kms_provider *provider, section *s, const OSSL_DISPATCH *in)
+{
+    for (; in->function_id != 0; in++) {
+        switch (in->function_id) {
+        case OSSL_FUNC_CORE_NEW_ERROR:
+            provider->new_error = OSSL_FUNC_core_new_error(in);
+            break;
+        case OSSL_FUNC_CORE_SET_ERROR_DEBUG:
+            provider->set_error_debug = OSSL_FUNC_core_set_error_debug(in);
+            break;
+        case OSSL_FUNC_CORE_VSET_ERROR:
+            provider->vset_error = OSSL_FUNC_core_vset_error(in);
+            break;
+        case OSSL_FUNC_CORE_GET_PARAMS:
+            s->get_params = OSSL_FUNC_core_get_params(in);
+            break;
+        default:
+            break;
+        }
+    }
+}
+
+OPENSSL_EXPORT int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
+                                      const OSSL_DISPATCH **out, void **context)
+{
+    kms_provider *provider = calloc(1, sizeof(*provider));
+    section settings = {.handle = handle};
+    kms_config_given given = {.lookup = lookup, .arg = &settings};
+    kms_error err = {0};
+
+    if (provider == NULL)
+        return 0;
+    pthread_once(&exit_once, register_exit);
+    provider->handle = handle;
+    take_upcalls(provider, &settings, in);
+    if (kms_client_open(&given, &provider->client, &err) != KMS_OK) {
+        provider_raise(provider, &err);
+        free(provider);
+        return 0;
+    }
+    *out = provider_functions;
+    *context = provider;
+    return 1;
+}

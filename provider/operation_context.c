@@ -1,0 +1,70 @@
+#include "include/kms/kms_provider.h"
+#include "provider/provider.h"
+
+#include <openssl/params.h>
+#include <string.h>
+
+int operation_context_init(operation_context *ctx, provider_key *key)
+{
+    if (key == NULL) /* the same key again */
+        return ctx->key != NULL;
+    provider_key *fresh = provider_key_ref(key);
+    operation_context_clear(ctx);
+    ctx->key = fresh;
+    return 1;
+}
+
+int operation_context_copy(operation_context *to, const operation_context *from)
+{
+    kms_context *copy = NULL;
+
+    if (from->context != NULL && ((copy = kms_context_new()) == NULL ||
+                                  kms_context_merge(copy, from->context, NULL) != KMS_OK)) {
+        kms_context_free(copy);
+        return 0;
+    }
+    to->key = from->key != NULL ? provider_key_ref(from->key) : NULL;
+    to->context = copy;
+    return 1;
+}
+
+void operation_context_clear(operation_context *ctx)
+{
+    provider_key_free(ctx->key);
+    kms_context_free(ctx->context);
+    *ctx = (operation_context){0};
+}
+
+int operation_context_set(operation_context *ctx, const kms_provider *provider,
+                          const OSSL_PARAM params[])
+{
+    const OSSL_PARAM *param = OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_CONTEXT);
+    kms_error err = {0};
+    const char *text = NULL;
+
+    if (param == NULL)
+        return 1;
+    if (!OSSL_PARAM_get_utf8_string_ptr(param, &text) || text == NULL)
+        return provider_raise_status(provider, KMS_E_CONTEXT_SYNTAX,
+                                     "the parameter context is not a UTF-8 string");
+    if (ctx->context == NULL && (ctx->context = kms_context_new()) == NULL)
+        return provider_raise_status(provider, KMS_E_NO_MEMORY, "encryption context");
+    if (kms_context_parse(ctx->context, text, strlen(text), &err) != KMS_OK)
+        return provider_raise(provider, &err);
+    return 1;
+}
+
+int operation_context_merged(const operation_context *ctx, const kms_provider *provider,
+                             kms_context **owned)
+{
+    kms_error err = {0};
+    kms_status st = KMS_OK;
+
+    *owned = kms_context_new();
+    if (*owned == NULL)
+        return provider_raise_status(provider, KMS_E_NO_MEMORY, "encryption context");
+    st = kms_context_merge(*owned, ctx->key->context, &err);
+    if (st == KMS_OK)
+        st = kms_context_merge(*owned, ctx->context, &err);
+    return st == KMS_OK ? 1 : provider_raise(provider, &err);
+}

@@ -1,0 +1,189 @@
+/* Store loader for the scheme kms: — one key by its address, or the names of all with bare "kms:".
+ */
+#include "include/kms/kms_provider.h"
+#include "provider/provider.h"
+
+#include <openssl/core_names.h>
+#include <openssl/core_object.h>
+#include <openssl/params.h>
+#include <openssl/store.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct store_context {
+    kms_provider *provider;
+    kms_address address;
+    int expect; /* OSSL_STORE_INFO_*, 0: anything */
+    bool done;
+    char **names; /* of a listing */
+    size_t count, next;
+} store_context;
+
+static OSSL_FUNC_store_open_fn store_open;
+static OSSL_FUNC_store_settable_ctx_params_fn store_settable_ctx_params;
+static OSSL_FUNC_store_set_ctx_params_fn store_set_ctx_params;
+static OSSL_FUNC_store_load_fn store_load;
+static OSSL_FUNC_store_eof_fn store_eof;
+static OSSL_FUNC_store_close_fn store_close;
+
+/* Only the address is read here: KMS is asked when something is loaded. */
+static void *store_open(void *provider, const char *uri)
+{
+    store_context *ctx = calloc(1, sizeof(*ctx));
+    kms_error err = {0};
+
+    if (ctx == NULL)
+        return NULL;
+    ctx->provider = provider;
+    if (kms_address_parse(uri, &ctx->address, &err) != KMS_OK) {
+        provider_raise(ctx->provider, &err);
+        free(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
+static int store_close(void *data)
+{
+    store_context *ctx = data;
+
+    kms_address_clear(&ctx->address);
+    kms_client_list_free(ctx->names, ctx->count);
+    free(ctx);
+    return 1;
+}
+
+static const OSSL_PARAM *store_settable_ctx_params(void *provider)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_int(OSSL_STORE_PARAM_EXPECT, NULL),
+        OSSL_PARAM_END,
+    };
+
+    (void)provider;
+    return params;
+}
+
+static int store_set_ctx_params(void *data, const OSSL_PARAM params[])
+{
+    store_context *ctx = data;
+    const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
+
+    return p == NULL || OSSL_PARAM_get_int(p, &ctx->expect);
+}
+
+static int give_object(int type, const char *data_type, provider_key *key, OSSL_CALLBACK *callback,
+                       void *arg)
+{
+    /* The reference passes to keymgmt_load, which empties it; what stays here is freed here. */
+    char name[16];
+    OSSL_PARAM params[4];
+    int ok;
+
+    snprintf(name, sizeof(name), "%s", data_type);
+    params[0] = OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type);
+    params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, name, 0);
+    params[2] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &key, sizeof(key));
+    params[3] = OSSL_PARAM_construct_end();
+    ok = callback(params, arg);
+    provider_key_free(key);
+    return ok;
+}
+
+static kms_context *copy_context(const kms_context *from)
+{
+    kms_context *copy = from != NULL ? kms_context_new() : NULL;
+
+    if (copy != NULL && kms_context_merge(copy, from, NULL) != KMS_OK) {
+        kms_context_free(copy);
+        copy = NULL;
+    }
+    return copy;
+}
+
+static int load_key(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
+{
+    kms_error err = {0};
+    kms_key *key = NULL;
+    kms_context *context = NULL;
+    provider_key *object;
+
+    ctx->done = true;
+    if (ctx->expect != 0 && ctx->expect != OSSL_STORE_INFO_PKEY &&
+        ctx->expect != OSSL_STORE_INFO_PUBKEY)
+        return 1; /* nothing of that kind here: the end of the store, not an error */
+    if (kms_client_key(ctx->provider->client, &ctx->address, &key, &err) != KMS_OK)
+        return provider_raise(ctx->provider, &err);
+    if (!kms_key_is_symmetric(key)) {
+        kms_fail(&err, KMS_E_UNSUPPORTED, "%s is %s for %s; symmetric keys can be used so far",
+                 kms_key_arn(key), kms_key_spec(key), kms_key_usage(key));
+        kms_key_free(key);
+        return provider_raise(ctx->provider, &err);
+    }
+    context = copy_context(ctx->address.context);
+    if (ctx->address.context != NULL && context == NULL) {
+        kms_key_free(key);
+        return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "encryption context");
+    }
+    object = provider_key_new(ctx->provider, key, context);
+    if (object == NULL)
+        return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "key");
+    return give_object(OSSL_OBJECT_PKEY, KMS_PROVIDER_KEY_TYPE, object, callback, arg);
+}
+
+static int load_name(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
+{
+    kms_error err = {0};
+    char uri[512];
+    int type = OSSL_OBJECT_NAME;
+    OSSL_PARAM params[3];
+
+    if (ctx->names == NULL && kms_client_list(ctx->provider->client, &ctx->address, &ctx->names,
+                                              &ctx->count, &err) != KMS_OK) {
+        ctx->done = true;
+        return provider_raise(ctx->provider, &err);
+    }
+    if (ctx->next >= ctx->count) {
+        ctx->done = true;
+        return 1;
+    }
+    snprintf(uri, sizeof(uri), "kms:%s", ctx->names[ctx->next++]);
+    ctx->done = ctx->next == ctx->count;
+    params[0] = OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type);
+    params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA, uri, 0);
+    params[2] = OSSL_PARAM_construct_end();
+    return callback(params, arg);
+}
+
+static int store_load(void *data, OSSL_CALLBACK *callback, void *arg,
+                      OSSL_PASSPHRASE_CALLBACK *passphrase, void *passphrase_arg)
+{
+    store_context *ctx = data;
+
+    (void)passphrase;
+    (void)passphrase_arg;
+    return ctx->address.key != NULL ? load_key(ctx, callback, arg) : load_name(ctx, callback, arg);
+}
+
+static int store_eof(void *data)
+{
+    const store_context *ctx = data;
+
+    return ctx->done;
+}
+
+#define FUNCTION(id, name)                                                                         \
+    {                                                                                              \
+        OSSL_FUNC_STORE_##id, (void (*)(void))(name)                                               \
+    }
+
+const OSSL_DISPATCH provider_store_functions[] = {
+    FUNCTION(OPEN, store_open),
+    FUNCTION(SETTABLE_CTX_PARAMS, store_settable_ctx_params),
+    FUNCTION(SET_CTX_PARAMS, store_set_ctx_params),
+    FUNCTION(LOAD, store_load),
+    FUNCTION(EOF, store_eof),
+    FUNCTION(CLOSE, store_close),
+    {0, NULL},
+};
