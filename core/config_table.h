@@ -19,6 +19,7 @@ X(REQUIRED_CONTEXT, "required_context", LIST, "dataType, operationId", NULL, "Na
 X(DATA_TYPES, "data_types", LIST, "credentials, pii, context", NULL, "Values that dataType may have. pii also needs piiType, context also contextType.") \
 X(MAP_STANDARD_WRAP, "map_standard_wrap", FLAG, "no", NULL, "PKCS#11: let CKM_AES_KEY_WRAP and CKM_AES_KEY_WRAP_PAD on a KMS key mean CKM_KMS_WRAP with the configured context.") \
 X(ALLOW_EXTRACTABLE, "allow_extractable", FLAG, "no", NULL, "PKCS#11: let a template make a data key extractable.") \
+X(TOKEN_OBJECTS, "token_objects", CHOICE("refuse|memory"), "refuse", NULL, "PKCS#11: what becomes of a data key whose template asks for a token object. refuse: an error. memory: it lives until the process ends, for tools that always ask, such as pkcs11-tool.") \
 X(CONNECT_TIMEOUT, "connect_timeout_ms", NUMBER(1, 60000), "2000", NULL, "Milliseconds to wait for a connection.") \
 X(ATTEMPT_TIMEOUT, "attempt_timeout_ms", NUMBER(1, 300000), "5000", NULL, "Milliseconds to wait for one attempt.") \
 X(OPERATION_TIMEOUT, "operation_timeout_ms", NUMBER(1, 600000), "15000", NULL, "Milliseconds to wait for an operation with all its attempts.") \

@@ -1,265 +1,265 @@
-/* Attributes of secret keys: what they are, and what a template may ask for. */
-#include "pkcs11/module.h"
+#include "pkcs11/attribute.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-/* A value as it is shown; small ones live in `store`. */
-typedef struct shown {
+typedef enum kind { FLAG, CLASS, KEY_TYPE, VALUE_LEN, GENERATOR, LABEL, ID, ARN, VALUE, DATE } kind;
+
+/* What a template for a data key may say. */
+typedef enum rule {
+    NEVER,    /* only the token sets it */
+    FREE,     /* either value, or any bytes */
+    FALSE_,   /* only false: data keys can't do that */
+    TOKEN_,   /* false, or true where programs that can't say otherwise are let pass */
+    GUARDED_, /* a value that lets the key out needs allow_extractable */
+    FIXED,    /* must be what it is anyway */
+} rule;
+
+typedef struct row {
+    CK_ATTRIBUTE_TYPE type;
+    kind kind;
+    rule rule;
+    unsigned flag;
+} row;
+
+/* clang-format off */
+static const row rows[] = {
+    { CKA_CLASS,             CLASS,     FIXED,    0 },
+    { CKA_KEY_TYPE,          KEY_TYPE,  FIXED,    0 },
+    { CKA_VALUE_LEN,         VALUE_LEN, FREE,     0 },
+    { CKA_LABEL,             LABEL,     FREE,     0 },
+    { CKA_ID,                ID,        FREE,     0 },
+    { CKA_UNIQUE_ID,         ARN,       NEVER,    0 },
+    { CKA_VALUE,             VALUE,     NEVER,    0 },
+    { CKA_KEY_GEN_MECHANISM, GENERATOR, NEVER,    0 },
+    { CKA_START_DATE,        DATE,      NEVER,    0 },
+    { CKA_END_DATE,          DATE,      NEVER,    0 },
+    { CKA_TOKEN,             FLAG,      TOKEN_,   P11_TOKEN },
+    { CKA_PRIVATE,           FLAG,      FREE,     P11_PRIVATE },
+    { CKA_SENSITIVE,         FLAG,      GUARDED_, P11_SENSITIVE },
+    { CKA_EXTRACTABLE,       FLAG,      GUARDED_, P11_EXTRACTABLE },
+    { CKA_ALWAYS_SENSITIVE,  FLAG,      NEVER,    P11_ALWAYS_SENSITIVE },
+    { CKA_NEVER_EXTRACTABLE, FLAG,      NEVER,    P11_NEVER_EXTRACTABLE },
+    { CKA_LOCAL,             FLAG,      NEVER,    P11_LOCAL },
+    { CKA_ENCRYPT,           FLAG,      FREE,     P11_ENCRYPT },
+    { CKA_DECRYPT,           FLAG,      FREE,     P11_DECRYPT },
+    { CKA_WRAP,              FLAG,      FALSE_,   P11_WRAP },
+    { CKA_UNWRAP,            FLAG,      FALSE_,   P11_UNWRAP },
+    { CKA_DESTROYABLE,       FLAG,      FREE,     P11_DESTROYABLE },
+    { CKA_SIGN,              FLAG,      FALSE_,   P11_NONE },
+    { CKA_VERIFY,            FLAG,      FALSE_,   P11_NONE },
+    { CKA_DERIVE,            FLAG,      FALSE_,   P11_NONE },
+    { CKA_MODIFIABLE,        FLAG,      FALSE_,   P11_NONE },
+    { CKA_COPYABLE,          FLAG,      FALSE_,   P11_NONE },
+    { CKA_TRUSTED,           FLAG,      FALSE_,   P11_NONE },
+    { CKA_WRAP_WITH_TRUSTED, FLAG,      FALSE_,   P11_NONE },
+};
+/* clang-format on */
+
+static const row *row_of(CK_ATTRIBUTE_TYPE type)
+{
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        if (rows[i].type == type)
+            return &rows[i];
+    return NULL;
+}
+
+/* A value and the room for those that are made on the way. */
+typedef struct value {
     const void *data;
-    CK_ULONG len;
-    union {
-        CK_BBOOL flag;
-        CK_ULONG number;
-    } store;
-} shown;
+    size_t len;
+    CK_BBOOL flag;
+    CK_ULONG number;
+} value;
 
-static CK_RV show_flag(shown *s, bool value)
+static void set_number(value *v, CK_ULONG number)
 {
-    s->store.flag = value ? CK_TRUE : CK_FALSE;
-    s->data = &s->store.flag;
-    s->len = sizeof(s->store.flag);
-    return CKR_OK;
+    v->number = number;
+    v->data = &v->number;
+    v->len = sizeof(v->number);
 }
 
-static CK_RV show_number(shown *s, CK_ULONG value)
+/* Errors: CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_SENSITIVE. */
+static CK_RV get(const p11_object *object, CK_ATTRIBUTE_TYPE type, value *v)
 {
-    s->store.number = value;
-    s->data = &s->store.number;
-    s->len = sizeof(s->store.number);
-    return CKR_OK;
-}
+    const row *r = row_of(type);
 
-static CK_RV show_bytes(shown *s, const void *data, size_t len)
-{
-    s->data = data;
-    s->len = len;
-    return CKR_OK;
-}
-
-static CK_RV show_value(const object *o, shown *s)
-{
-    if (o->kms != NULL || o->sensitive || !o->extractable)
-        return CKR_ATTRIBUTE_SENSITIVE;
-    return show_bytes(s, o->value.data, o->value.len);
-}
-
-static CK_RV show(const object *o, CK_ATTRIBUTE_TYPE type, shown *s)
-{
-    static const CK_MECHANISM_TYPE none = CK_UNAVAILABLE_INFORMATION;
-
-    switch (type) {
-    case CKA_CLASS:
-        return show_number(s, CKO_SECRET_KEY);
-    case CKA_KEY_TYPE:
-        return show_number(s, CKK_AES);
-    case CKA_TOKEN:
-        return show_flag(s, o->kms != NULL);
-    case CKA_PRIVATE:
-    case CKA_MODIFIABLE:
-    case CKA_COPYABLE:
-    case CKA_DERIVE:
-    case CKA_SIGN:
-    case CKA_VERIFY:
-    case CKA_WRAP_WITH_TRUSTED:
-    case CKA_TRUSTED:
-        return show_flag(s, false);
-    case CKA_DESTROYABLE:
-        return show_flag(s, o->kms == NULL);
-    case CKA_LABEL:
-        return show_bytes(s, o->label != NULL ? o->label : "",
-                          o->label != NULL ? strlen(o->label) : 0);
-    case CKA_ID:
-        return show_bytes(s, o->id, o->id_len);
-    case CKA_VALUE_LEN:
-        return show_number(s, o->kms != NULL ? 32 : o->value.len);
-    case CKA_VALUE:
-        return show_value(o, s);
-    case CKA_SENSITIVE:
-        return show_flag(s, o->sensitive);
-    case CKA_EXTRACTABLE:
-        return show_flag(s, o->extractable);
-    case CKA_ALWAYS_SENSITIVE:
-        return show_flag(s, o->always_sensitive);
-    case CKA_NEVER_EXTRACTABLE:
-        return show_flag(s, o->never_extractable);
-    case CKA_LOCAL:
-        return show_flag(s, o->local);
-    case CKA_KEY_GEN_MECHANISM:
-        return show_number(s, o->local && o->kms == NULL ? CKM_AES_KEY_GEN : none);
-    case CKA_ENCRYPT:
-        return show_flag(s, o->encrypt);
-    case CKA_DECRYPT:
-        return show_flag(s, o->decrypt);
-    case CKA_WRAP:
-        return show_flag(s, o->wrap);
-    case CKA_UNWRAP:
-        return show_flag(s, o->unwrap);
-    case CKA_START_DATE:
-    case CKA_END_DATE:
-        return show_bytes(s, "", 0);
-#ifdef CKA_UNIQUE_ID
-    case CKA_UNIQUE_ID:
-        return o->kms == NULL ? CKR_ATTRIBUTE_TYPE_INVALID
-                              : show_bytes(s, kms_key_arn(o->kms), strlen(kms_key_arn(o->kms)));
-#endif
-    default:
+    if (r == NULL)
         return CKR_ATTRIBUTE_TYPE_INVALID;
+    *v = (value){0};
+    switch (r->kind) {
+    case FLAG:
+        v->flag = (object->flags & r->flag) != 0 ? CK_TRUE : CK_FALSE;
+        v->data = &v->flag;
+        v->len = sizeof(v->flag);
+        break;
+    case CLASS:
+        set_number(v, CKO_SECRET_KEY);
+        break;
+    case KEY_TYPE:
+        set_number(v, CKK_AES);
+        break;
+    case VALUE_LEN:
+        set_number(v, object->key != NULL ? 32 : object->value.len);
+        break;
+    case GENERATOR:
+        set_number(v, object->generated_by);
+        break;
+    case LABEL:
+        v->data = object->label;
+        v->len = object->label_len;
+        break;
+    case ID:
+        v->data = object->id;
+        v->len = object->id_len;
+        break;
+    case ARN:
+        if (object->key == NULL)
+            return CKR_ATTRIBUTE_TYPE_INVALID;
+        v->data = kms_key_arn(object->key);
+        v->len = strlen(v->data);
+        break;
+    case VALUE:
+        if (object->key != NULL || (object->flags & P11_SENSITIVE) != 0 ||
+            (object->flags & P11_EXTRACTABLE) == 0)
+            return CKR_ATTRIBUTE_SENSITIVE;
+        v->data = object->value.data;
+        v->len = object->value.len;
+        break;
+    case DATE: /* empty: no limit */
+        break;
     }
+    return CKR_OK;
 }
 
-CK_RV attribute_get(const object *o, CK_ATTRIBUTE *attribute)
+static CK_RV read_one(const p11_object *object, CK_ATTRIBUTE *attribute)
 {
-    shown s;
-    CK_RV rv = show(o, attribute->type, &s);
+    value v;
+    CK_RV rv = get(object, attribute->type, &v);
 
+    if (rv == CKR_OK && attribute->pValue != NULL && attribute->ulValueLen < v.len)
+        rv = CKR_BUFFER_TOO_SMALL;
     if (rv != CKR_OK) {
         attribute->ulValueLen = CK_UNAVAILABLE_INFORMATION;
         return rv;
     }
-    if (attribute->pValue == NULL) {
-        attribute->ulValueLen = s.len;
-        return CKR_OK;
-    }
-    if (attribute->ulValueLen < s.len) {
-        attribute->ulValueLen = CK_UNAVAILABLE_INFORMATION;
-        return CKR_BUFFER_TOO_SMALL;
-    }
-    if (s.len > 0)
-        memcpy(attribute->pValue, s.data, s.len);
-    attribute->ulValueLen = s.len;
+    if (attribute->pValue != NULL && v.len != 0)
+        memcpy(attribute->pValue, v.data, v.len);
+    attribute->ulValueLen = v.len;
     return CKR_OK;
 }
 
-bool attribute_matches(const object *o, const CK_ATTRIBUTE *wanted)
+CK_RV p11_attribute_read(const p11_object *object, CK_ATTRIBUTE *template, CK_ULONG count)
 {
-    shown s;
-
-    return show(o, wanted->type, &s) == CKR_OK && s.len == wanted->ulValueLen &&
-           (s.len == 0 || (wanted->pValue != NULL && memcmp(s.data, wanted->pValue, s.len) == 0));
-}
-
-static bool read_flag(const CK_ATTRIBUTE *a, bool *out)
-{
-    if (a->pValue == NULL || a->ulValueLen != sizeof(CK_BBOOL))
-        return false;
-    *out = *(const CK_BBOOL *)a->pValue != CK_FALSE;
-    return true;
-}
-
-static bool read_number(const CK_ATTRIBUTE *a, CK_ULONG *out)
-{
-    if (a->pValue == NULL || a->ulValueLen != sizeof(*out))
-        return false;
-    memcpy(out, a->pValue, sizeof(*out));
-    return true;
-}
-
-static CK_RV must_be_number(const CK_ATTRIBUTE *a, CK_ULONG expected)
-{
-    CK_ULONG value;
-
-    if (!read_number(a, &value))
-        return CKR_ATTRIBUTE_VALUE_INVALID;
-    return value == expected ? CKR_OK : CKR_TEMPLATE_INCONSISTENT;
-}
-
-static CK_RV must_be_false(const CK_ATTRIBUTE *a)
-{
-    bool value;
-
-    if (!read_flag(a, &value))
-        return CKR_ATTRIBUTE_VALUE_INVALID;
-    return value ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
-}
-
-static CK_RV set_flag(const CK_ATTRIBUTE *a, bool *out)
-{
-    return read_flag(a, out) ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
-}
-
-static CK_RV set_label(object *o, const CK_ATTRIBUTE *a)
-{
-    if (a->ulValueLen > 0 && a->pValue == NULL)
-        return CKR_ATTRIBUTE_VALUE_INVALID;
-    free(o->label);
-    o->label = strndup(a->ulValueLen > 0 ? a->pValue : "", a->ulValueLen);
-    return o->label != NULL ? CKR_OK : CKR_HOST_MEMORY;
-}
-
-static CK_RV set_id(object *o, const CK_ATTRIBUTE *a)
-{
-    if (a->ulValueLen > sizeof(o->id) || (a->ulValueLen > 0 && a->pValue == NULL))
-        return CKR_ATTRIBUTE_VALUE_INVALID;
-    if (a->ulValueLen > 0)
-        memcpy(o->id, a->pValue, a->ulValueLen);
-    o->id_len = a->ulValueLen;
-    return CKR_OK;
-}
-
-static CK_RV apply_one(object *o, const CK_ATTRIBUTE *a, CK_ULONG *value_len)
-{
-    bool ignored;
-
-    switch (a->type) {
-    case CKA_CLASS:
-        return must_be_number(a, CKO_SECRET_KEY);
-    case CKA_KEY_TYPE:
-        return must_be_number(a, CKK_AES);
-    case CKA_TOKEN: /* kept data keys need a key store, which is not there yet */
-    case CKA_WRAP_WITH_TRUSTED:
-    case CKA_TRUSTED:
-        return must_be_false(a);
-    case CKA_LABEL:
-        return set_label(o, a);
-    case CKA_ID:
-        return set_id(o, a);
-    case CKA_VALUE_LEN:
-        return read_number(a, value_len) ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
-    case CKA_SENSITIVE:
-        return set_flag(a, &o->sensitive);
-    case CKA_EXTRACTABLE:
-        return set_flag(a, &o->extractable);
-    case CKA_ENCRYPT:
-        return set_flag(a, &o->encrypt);
-    case CKA_DECRYPT:
-        return set_flag(a, &o->decrypt);
-    case CKA_PRIVATE: /* there is no login: every session sees what is there */
-    case CKA_MODIFIABLE:
-    case CKA_COPYABLE:
-    case CKA_DESTROYABLE:
-    case CKA_WRAP: /* a data key wraps nothing: only the KMS key does */
-    case CKA_UNWRAP:
-    case CKA_DERIVE:
-    case CKA_SIGN:
-    case CKA_VERIFY:
-        return set_flag(a, &ignored);
-    case CKA_START_DATE:
-    case CKA_END_DATE:
-        return a->ulValueLen == 0 ? CKR_OK : CKR_ATTRIBUTE_VALUE_INVALID;
-    case CKA_ALWAYS_SENSITIVE:
-    case CKA_NEVER_EXTRACTABLE:
-    case CKA_LOCAL:
-    case CKA_KEY_GEN_MECHANISM:
-    case CKA_VALUE:
-        return CKR_ATTRIBUTE_READ_ONLY;
-    default:
-        return CKR_ATTRIBUTE_TYPE_INVALID;
-    }
-}
-
-CK_RV attribute_apply(object *o, const CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *value_len)
-{
-    const kms_config *config = kms_client_config(module_root()->client);
     CK_RV rv = CKR_OK;
 
-    o->sensitive = o->encrypt = o->decrypt = true;
-    o->extractable = false;
+    for (CK_ULONG i = 0; i < count; i++) {
+        CK_RV one = read_one(object, &template[i]);
+        if (one != CKR_OK)
+            rv = one;
+    }
+    return rv;
+}
+
+bool p11_attribute_match(const p11_object *object, const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    for (CK_ULONG i = 0; i < count; i++) {
+        value v;
+        if (get(object, template[i].type, &v) != CKR_OK || v.len != template[i].ulValueLen ||
+            (v.len != 0 &&
+             (template[i].pValue == NULL || memcmp(v.data, template[i].pValue, v.len) != 0)))
+            return false;
+    }
+    return true;
+}
+
+static CK_RV apply_flag(p11_object *object, const p11_template_rules *rules, const row *r,
+                        const CK_ATTRIBUTE *attribute)
+{
+    CK_BBOOL on;
+
+    if (attribute->ulValueLen != sizeof(on) || attribute->pValue == NULL)
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    memcpy(&on, attribute->pValue, sizeof(on));
+    if (on != CK_TRUE && on != CK_FALSE)
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if ((r->rule == FALSE_ || (r->rule == TOKEN_ && !rules->lenient)) && on)
+        return CKR_TEMPLATE_INCONSISTENT;
+    if (r->rule == GUARDED_ && on == (r->flag == P11_EXTRACTABLE) && !rules->extractable)
+        return CKR_TEMPLATE_INCONSISTENT;
+    if (r->rule == FREE || r->rule == GUARDED_)
+        object->flags = on ? object->flags | r->flag : object->flags & ~r->flag;
+    return CKR_OK;
+}
+
+/* Copies an attribute of bytes that is not longer than room. */
+static CK_RV apply_bytes(const CK_ATTRIBUTE *attribute, void *to, size_t room, size_t *len)
+{
+    if (attribute->ulValueLen > room || (attribute->pValue == NULL && attribute->ulValueLen != 0))
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (attribute->ulValueLen != 0)
+        memcpy(to, attribute->pValue, attribute->ulValueLen);
+    *len = attribute->ulValueLen;
+    return CKR_OK;
+}
+
+static CK_RV apply_number(const CK_ATTRIBUTE *attribute, CK_ULONG *number)
+{
+    if (attribute->ulValueLen != sizeof(*number) || attribute->pValue == NULL)
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    memcpy(number, attribute->pValue, sizeof(*number));
+    return CKR_OK;
+}
+
+/* A data key that outlives the session would have to be kept somewhere; only memory is there. */
+static CK_RV set_token(object *o, const CK_ATTRIBUTE *a)
+{
+    const kms_config *config = kms_client_config(module_root()->client);
+
+    if (!read_flag(a, &o->token))
+        return CKR_ATTRIBUTE_VALUE_INVALID;
+    if (o->token && strcmp(kms_config_text(config, KMS_SET_TOKEN_OBJECTS), "memory") != 0)
+        return CKR_TEMPLATE_INCONSISTENT;
+    return CKR_OK;
+}
+
+static CK_RV apply_one(p11_object *object, const p11_template_rules *rules,
+                       const CK_ATTRIBUTE *attribute, CK_ULONG *value_len)
+{
+    const row *r = row_of(attribute->type);
+    CK_ULONG number = 0;
+    CK_RV rv;
+
+    if (r == NULL)
+        return CKR_ATTRIBUTE_TYPE_INVALID;
+    if (r->rule == NEVER)
+        return CKR_ATTRIBUTE_READ_ONLY;
+    switch (r->kind) {
+    case FLAG:
+        return apply_flag(object, rules, r, attribute);
+    case LABEL:
+        return apply_bytes(attribute, object->label, sizeof(object->label), &object->label_len);
+    case ID:
+        return apply_bytes(attribute, object->id, sizeof(object->id), &object->id_len);
+    case VALUE_LEN:
+        return apply_number(attribute, value_len);
+    default: /* CLASS and KEY_TYPE */
+        rv = apply_number(attribute, &number);
+        if (rv == CKR_OK && number != (r->kind == CLASS ? CKO_SECRET_KEY : CKK_AES))
+            rv = CKR_TEMPLATE_INCONSISTENT;
+        return rv;
+    }
+}
+
+CK_RV p11_attribute_apply(p11_object *object, const p11_template_rules *rules,
+                          const CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *value_len)
+{
+    CK_RV rv = CKR_OK;
+
     *value_len = 0;
-    for (CK_ULONG i = 0; rv == CKR_OK && i < count; i++)
-        rv = apply_one(o, &template[i], value_len);
-    if (rv == CKR_OK && (o->extractable || !o->sensitive) &&
-        !kms_config_flag(config, KMS_SET_ALLOW_EXTRACTABLE))
-        rv = CKR_TEMPLATE_INCONSISTENT;
+    if (template == NULL && count != 0)
+        return CKR_ARGUMENTS_BAD;
+    object->flags = P11_SENSITIVE | P11_ENCRYPT | P11_DECRYPT | P11_DESTROYABLE;
+    for (CK_ULONG i = 0; i < count && rv == CKR_OK; i++)
+        rv = apply_one(object, rules, &template[i], value_len);
     return rv;
 }

@@ -38,7 +38,7 @@ static CK_RV generate(session *s, const CK_ATTRIBUTE *template, CK_ULONG count,
     o->local = true;
     o->always_sensitive = o->sensitive;
     o->never_extractable = !o->extractable;
-    object_add(o, s->handle);
+    object_add(o, o->token ? 0 : s->handle);
     *out = o->handle;
     object_put(o);
     return CKR_OK;

@@ -130,7 +130,7 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism,
     if (rv == CKR_OK)
         rv = unwrap(wrapping, (kms_bytes){wrapped, wrapped_len}, context, o, value_len);
     if (rv == CKR_OK) {
-        object_add(o, s->handle);
+        object_add(o, o->token ? 0 : s->handle);
         *key = o->handle;
         object_put(o);
     } else {

@@ -1,213 +1,213 @@
-/* Sessions. One function at a time in each; different sessions never wait for one another. */
-#include "pkcs11/module.h"
+#include "pkcs11/session.h"
+
+#include "pkcs11/object.h"
+#include "pkcs11/operation.h"
 
 #include <stdlib.h>
-#include <string.h>
 
-void operation_end(operation *op)
+static void session_free(p11_session *session)
 {
-    EVP_CIPHER_CTX *cipher = op->cipher;
-
-    object_put(op->key);
-    kms_context_free(op->context);
-    kms_secret_clear(&op->held);
-    if (cipher != NULL)
-        EVP_CIPHER_CTX_reset(cipher);
-    *op = (operation){.cipher = cipher};
+    p11_operation_free(session->encrypt);
+    p11_operation_free(session->decrypt);
+    free(session->found);
+    free(session);
 }
 
-static void session_free(session *s)
+CK_RV p11_session_enter(p11_session_scope *scope, CK_SESSION_HANDLE handle, bool exclusive)
 {
-    operation_end(&s->operation);
-    EVP_CIPHER_CTX_free(s->operation.cipher);
-    free(s->found);
-    pthread_mutex_destroy(&s->busy);
-    free(s);
+    p11_module *module = p11_module_get();
+    p11_session *session;
+    CK_RV rv = CKR_OK;
+
+    if (module == NULL)
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    kms_lock_take(&module->lock);
+    session = p11_table_get(&module->sessions, handle);
+    if (session == NULL) {
+        rv = CKR_SESSION_HANDLE_INVALID;
+    } else if (exclusive && session->busy) {
+        rv = CKR_OPERATION_ACTIVE;
+    } else {
+        session->references++;
+        session->busy = session->busy || exclusive;
+    }
+    kms_lock_give(&module->lock);
+    *scope = (p11_session_scope){module, session, exclusive};
+    return rv;
 }
 
-static void session_release(session *s)
+/* Under the lock: true when that was the last reference. */
+static bool drop_reference(p11_session *session)
 {
-    struct module *m = module_root();
+    return --session->references == 0;
+}
+
+void p11_session_leave(p11_session_scope *scope)
+{
     bool last;
 
-    kms_lock_take(&m->lock);
-    last = --s->references == 0;
-    kms_lock_give(&m->lock);
+    kms_lock_take(&scope->module->lock);
+    if (scope->exclusive)
+        scope->session->busy = false;
+    last = drop_reference(scope->session);
+    kms_lock_give(&scope->module->lock);
     if (last)
-        session_free(s);
+        session_free(scope->session);
 }
 
-CK_RV session_enter(CK_SESSION_HANDLE handle, session **out)
+/* Errors: CKR_SESSION_HANDLE_INVALID. */
+static CK_RV close_session(p11_module *module, CK_SESSION_HANDLE handle)
 {
-    struct module *m = module_root();
-    session *s;
+    p11_session *session;
+    bool last = false;
 
-    if (m == NULL)
-        return CKR_CRYPTOKI_NOT_INITIALIZED;
-    kms_lock_take(&m->lock);
-    s = m->sessions[handle % HANDLE_BUCKETS];
-    while (s != NULL && s->handle != handle)
-        s = s->next;
-    if (s != NULL)
-        s->references++;
-    kms_lock_give(&m->lock);
-    if (s == NULL)
-        return CKR_SESSION_HANDLE_INVALID;
-    pthread_mutex_lock(&s->busy);
-    if (s->closed) {
-        session_leave(s);
-        return CKR_SESSION_HANDLE_INVALID;
+    kms_lock_take(&module->lock);
+    session = p11_table_remove(&module->sessions, handle);
+    if (session != NULL) {
+        p11_object_drop_session(module, handle);
+        if (module->sessions.used == 0)
+            module->logged_in = false;
+        last = drop_reference(session);
     }
-    *out = s;
-    return CKR_OK;
+    kms_lock_give(&module->lock);
+    if (last)
+        session_free(session);
+    return session != NULL ? CKR_OK : CKR_SESSION_HANDLE_INVALID;
 }
 
-void session_leave(session *s)
+void p11_session_close_all(p11_module *module)
 {
-    pthread_mutex_unlock(&s->busy);
-    session_release(s);
-}
-
-/* Takes a session out of the list; the list's reference passes to the caller. */
-static session *unlink_session(struct module *m, CK_SESSION_HANDLE handle)
-{
-    session **link, *s;
-
-    kms_lock_take(&m->lock);
-    link = &m->sessions[handle % HANDLE_BUCKETS];
-    while (*link != NULL && (*link)->handle != handle)
-        link = &(*link)->next;
-    s = *link;
-    if (s != NULL) {
-        *link = s->next;
-        m->session_count--;
-        if (s->flags & CKF_RW_SESSION)
-            m->rw_session_count--;
-    }
-    kms_lock_give(&m->lock);
-    return s;
-}
-
-static CK_RV close_session(struct module *m, CK_SESSION_HANDLE handle)
-{
-    session *s = unlink_session(m, handle);
-
-    if (s == NULL)
-        return CKR_SESSION_HANDLE_INVALID;
-    pthread_mutex_lock(&s->busy);
-    s->closed = true;
-    operation_end(&s->operation);
-    pthread_mutex_unlock(&s->busy);
-    object_remove_of_session(handle);
-    session_release(s);
-    return CKR_OK;
-}
-
-void session_close_all(void)
-{
-    struct module *m = module_root();
-
-    for (size_t i = 0; i < HANDLE_BUCKETS; i++) {
-        CK_SESSION_HANDLE handle;
-        do {
-            kms_lock_take(&m->lock);
-            handle = m->sessions[i] != NULL ? m->sessions[i]->handle : 0;
-            kms_lock_give(&m->lock);
-        } while (handle != 0 && close_session(m, handle) == CKR_OK);
+    for (size_t i = 0;; i++) {
+        CK_SESSION_HANDLE handle = 0;
+        bool more;
+        kms_lock_take(&module->lock);
+        more = i < module->sessions.count;
+        if (more)
+            handle = p11_table_at(&module->sessions, i);
+        kms_lock_give(&module->lock);
+        if (!more)
+            return;
+        if (handle != 0)
+            close_session(module, handle);
     }
 }
 
 CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIFY notify,
-                    CK_SESSION_HANDLE *out)
+                    CK_SESSION_HANDLE *handle)
 {
-    struct module *m = module_root();
-    session *s;
+    p11_module *module = p11_module_get();
+    p11_session *session;
 
-    (void)application;
+    (void)application; /* nothing is ever notified */
     (void)notify;
-    if (m == NULL)
+    if (module == NULL)
         return CKR_CRYPTOKI_NOT_INITIALIZED;
-    if (out == NULL)
-        return CKR_ARGUMENTS_BAD;
-    if (slot != SLOT_ID)
+    if (slot != P11_SLOT_ID)
         return CKR_SLOT_ID_INVALID;
-    if (!(flags & CKF_SERIAL_SESSION))
+    if (handle == NULL)
+        return CKR_ARGUMENTS_BAD;
+    if ((flags & CKF_SERIAL_SESSION) == 0)
         return CKR_SESSION_PARALLEL_NOT_SUPPORTED;
-    s = calloc(1, sizeof(*s));
-    if (s == NULL)
+    session = calloc(1, sizeof(*session));
+    if (session == NULL)
         return CKR_HOST_MEMORY;
-    pthread_mutex_init(&s->busy, NULL);
-    s->flags = flags;
-    s->references = 1;
-    kms_lock_take(&m->lock);
-    s->handle = *out = m->next_handle++;
-    s->next = m->sessions[s->handle % HANDLE_BUCKETS];
-    m->sessions[s->handle % HANDLE_BUCKETS] = s;
-    m->session_count++;
-    if (flags & CKF_RW_SESSION)
-        m->rw_session_count++;
-    kms_lock_give(&m->lock);
+    session->references = 1;
+    session->flags = flags & (CKF_SERIAL_SESSION | CKF_RW_SESSION);
+    kms_lock_take(&module->lock);
+    session->handle = p11_table_add(&module->sessions, session);
+    *handle = session->handle;
+    kms_lock_give(&module->lock);
+    if (*handle == 0) {
+        free(session);
+        return CKR_HOST_MEMORY;
+    }
     return CKR_OK;
 }
 
 CK_RV C_CloseSession(CK_SESSION_HANDLE handle)
 {
-    struct module *m = module_root();
+    p11_module *module = p11_module_get();
 
-    return m != NULL ? close_session(m, handle) : CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (module == NULL)
+        return CKR_CRYPTOKI_NOT_INITIALIZED;
+    return close_session(module, handle);
 }
 
 CK_RV C_CloseAllSessions(CK_SLOT_ID slot)
 {
-    if (module_ready() != CKR_OK)
+    p11_module *module = p11_module_get();
+
+    if (module == NULL)
         return CKR_CRYPTOKI_NOT_INITIALIZED;
-    if (slot != SLOT_ID)
+    if (slot != P11_SLOT_ID)
         return CKR_SLOT_ID_INVALID;
-    session_close_all();
+    p11_session_close_all(module);
     return CKR_OK;
 }
 
 CK_RV C_GetSessionInfo(CK_SESSION_HANDLE handle, CK_SESSION_INFO *info)
 {
-    session *s;
-    CK_RV rv = session_enter(handle, &s);
+    p11_session_scope scope;
+    CK_RV rv = p11_session_enter(&scope, handle, false);
+    bool writable, logged_in;
 
     if (rv != CKR_OK)
         return rv;
-    if (info == NULL)
+    if (info == NULL) {
         rv = CKR_ARGUMENTS_BAD;
-    else
-        *info = (CK_SESSION_INFO){
-            .slotID = SLOT_ID,
-            .state = s->flags & CKF_RW_SESSION ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION,
-            .flags = s->flags,
-        };
-    session_leave(s);
+    } else {
+        writable = (scope.session->flags & CKF_RW_SESSION) != 0;
+        kms_lock_take(&scope.module->lock);
+        logged_in = scope.module->logged_in;
+        kms_lock_give(&scope.module->lock);
+        *info = (CK_SESSION_INFO){.slotID = P11_SLOT_ID, .flags = scope.session->flags};
+        if (logged_in)
+            info->state = writable ? CKS_RW_USER_FUNCTIONS : CKS_RO_USER_FUNCTIONS;
+        else
+            info->state = writable ? CKS_RW_PUBLIC_SESSION : CKS_RO_PUBLIC_SESSION;
+    }
+    p11_session_leave(&scope);
     return rv;
 }
 
-/* The token needs no login (CKF_LOGIN_REQUIRED is not set): whoever may use the AWS credentials
- * may use the keys. Consumers that log in all the same are let through without a state of their
- * own. */
+/* Login is not required: AWS credentials say who the caller is. It is accepted, with any PIN, from
+ * programs that log in whatever the token's flags say, and gives no rights. */
 CK_RV C_Login(CK_SESSION_HANDLE handle, CK_USER_TYPE user, unsigned char *pin, CK_ULONG pin_len)
 {
-    session *s;
-    CK_RV rv = session_enter(handle, &s);
+    p11_session_scope scope;
+    CK_RV rv = p11_session_enter(&scope, handle, false);
 
-    (void)pin;
-    (void)pin_len;
     if (rv != CKR_OK)
         return rv;
-    session_leave(s);
-    return user == CKU_USER ? CKR_OK : CKR_USER_TYPE_INVALID;
+    if (pin == NULL && pin_len != 0) {
+        rv = CKR_ARGUMENTS_BAD;
+    } else if (user == CKU_CONTEXT_SPECIFIC) {
+        rv = CKR_OPERATION_NOT_INITIALIZED;
+    } else if (user != CKU_USER) {
+        rv = CKR_USER_TYPE_INVALID;
+    } else {
+        kms_lock_take(&scope.module->lock);
+        if (scope.module->logged_in)
+            rv = CKR_USER_ALREADY_LOGGED_IN;
+        scope.module->logged_in = true;
+        kms_lock_give(&scope.module->lock);
+    }
+    p11_session_leave(&scope);
+    return rv;
 }
 
 CK_RV C_Logout(CK_SESSION_HANDLE handle)
 {
-    session *s;
-    CK_RV rv = session_enter(handle, &s);
+    p11_session_scope scope;
+    CK_RV rv = p11_session_enter(&scope, handle, false);
 
-    if (rv == CKR_OK)
-        session_leave(s);
+    if (rv != CKR_OK)
+        return rv;
+    kms_lock_take(&scope.module->lock);
+    if (!scope.module->logged_in)
+        rv = CKR_USER_NOT_LOGGED_IN;
+    scope.module->logged_in = false;
+    kms_lock_give(&scope.module->lock);
+    p11_session_leave(&scope);
     return rv;
 }

@@ -28,6 +28,20 @@ static const OSSL_ALGORITHM stores[] = {
     {NULL, NULL, NULL, NULL},
 };
 
+static const OSSL_ALGORITHM encoders[] = {
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=text", provider_text_encoder_functions,
+     "facts of a KMS key"},
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=pem,structure=PrivateKeyInfo",
+     provider_refusing_encoder_functions, "refusal"},
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=der,structure=PrivateKeyInfo",
+     provider_refusing_encoder_functions, "refusal"},
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=pem,structure=SubjectPublicKeyInfo",
+     provider_refusing_encoder_functions, "refusal"},
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=der,structure=SubjectPublicKeyInfo",
+     provider_refusing_encoder_functions, "refusal"},
+    {NULL, NULL, NULL, NULL},
+};
+
 static OSSL_FUNC_provider_teardown_fn teardown;
 static OSSL_FUNC_provider_gettable_params_fn gettable_params;
 static OSSL_FUNC_provider_get_params_fn get_params;
@@ -47,6 +61,8 @@ static const OSSL_ALGORITHM *query_operation(void *provider, int operation, int 
         return kems;
     case OSSL_OP_STORE:
         return stores;
+    case OSSL_OP_ENCODER:
+        return encoders;
     default:
         return NULL;
     }
@@ -174,6 +190,9 @@ static void take_upcalls(kms_provider *provider, section *s, const OSSL_DISPATCH
         case OSSL_FUNC_CORE_VSET_ERROR:
             provider->vset_error = OSSL_FUNC_core_vset_error(in);
             break;
+        case OSSL_FUNC_BIO_WRITE_EX:
+            provider->bio_write = OSSL_FUNC_BIO_write_ex(in);
+            break;
         case OSSL_FUNC_CORE_GET_PARAMS:
             s->get_params = OSSL_FUNC_core_get_params(in);
             break;
@@ -183,8 +202,10 @@ static void take_upcalls(kms_provider *provider, section *s, const OSSL_DISPATCH
     }
 }
 
-OPENSSL_EXPORT int OSSL_provider_init(const OSSL_CORE_HANDLE *handle, const OSSL_DISPATCH *in,
-                                      const OSSL_DISPATCH **out, void **context)
+__attribute__((visibility("default"))) int OSSL_provider_init(const OSSL_CORE_HANDLE *handle,
+                                                              const OSSL_DISPATCH *in,
+                                                              const OSSL_DISPATCH **out,
+                                                              void **context)
 {
     kms_provider *provider = calloc(1, sizeof(*provider));
     section settings = {.handle = handle};

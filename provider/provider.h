@@ -16,6 +16,7 @@ typedef struct kms_provider {
     OSSL_FUNC_core_new_error_fn *new_error;
     OSSL_FUNC_core_set_error_debug_fn *set_error_debug;
     OSSL_FUNC_core_vset_error_fn *vset_error;
+    OSSL_FUNC_BIO_write_ex_fn *bio_write;
     kms_client *client;
 } kms_provider;
 
@@ -59,5 +60,7 @@ extern const OSSL_DISPATCH provider_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_store_functions[];
 extern const OSSL_DISPATCH provider_asym_cipher_functions[];
 extern const OSSL_DISPATCH provider_kem_functions[];
+extern const OSSL_DISPATCH provider_text_encoder_functions[];
+extern const OSSL_DISPATCH provider_refusing_encoder_functions[];
 
 #endif

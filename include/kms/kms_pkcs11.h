@@ -1,14 +1,16 @@
-/* Vendor mechanisms of kms-pkcs11.so. Their numbers lie above CKM_VENDOR_DEFINED with the bytes
- * 'K' 'M' 'S' and never change. */
+/* Vendor mechanisms of kms-pkcs11.so, for programs that call it. Needs a PKCS#11 header before it
+ * (for CKM_VENDOR_DEFINED). The values carry the bytes 'K' 'M' 'S' and never change. */
 #ifndef KMS_PKCS11_H
 #define KMS_PKCS11_H
 
-/* C_WrapKey and C_UnwrapKey under a symmetric KMS key (KMS Encrypt and Decrypt).
- * Parameter: the encryption context as a UTF-8 JSON object of strings, without a terminator; none
- * (NULL, 0) takes the context of the configuration's [context] section. */
-#define CKM_KMS_WRAP (0x80000000UL | 0x4B4D5301UL)
+/* Wraps and unwraps AES data keys under a KMS key: C_WrapKey, C_UnwrapKey.
+ * Parameter: the encryption context as a JSON object of strings in UTF-8, without terminator, for
+ * example {"dataType":"credentials","operationId":"op-1"}. No parameter: the [context] section of
+ * kms.conf. The same context is needed for unwrapping. */
+#define CKM_KMS_WRAP (CKM_VENDOR_DEFINED | 0x4B4D5301UL) /* 0xCB4D5301 */
 
-/* C_Encrypt and C_Decrypt by a symmetric KMS key itself, up to 4096 bytes. Parameter: as above. */
-#define CKM_KMS_ENCRYPT (0x80000000UL | 0x4B4D5302UL)
+/* Encrypts 1 to 4096 bytes directly under a KMS key: C_EncryptInit, C_DecryptInit and what follows
+ * them. Parameter as for CKM_KMS_WRAP. */
+#define CKM_KMS_ENCRYPT (CKM_VENDOR_DEFINED | 0x4B4D5302UL) /* 0xCB4D5302 */
 
 #endif

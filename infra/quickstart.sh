@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# The main job, from a clean checkout: builds, starts the local KMS server, and wraps and unwraps an
+# AES data key and a secret under a KMS key through openssl and pkcs11-tool.
+# usage: infra/quickstart.sh [--stop]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=infra/lib.sh
+. infra/lib.sh
+
+state=$root/build/quickstart
+lib=$root/build/release/lib
+
+usage() {
+    say "usage: infra/quickstart.sh [--stop]"
+    say "Builds, starts kms-local, and shows wrap and unwrap with openssl and pkcs11-tool."
+    say "  --stop  stops the server that an earlier run left running"
+}
+
+stop_server() {
+    [ -f "$state/pid" ] || return 0
+    kill "$(cat "$state/pid")" 2>/dev/null || true
+    rm -f "$state/pid"
+}
+
+case ${1:-} in
+'') ;;
+--help)
+    usage
+    exit 0
+    ;;
+--stop)
+    stop_server
+    exit 0
+    ;;
+*)
+    say "quickstart.sh: unknown argument '$1'" >&2
+    usage >&2
+    exit 2
+    ;;
+esac
+
+step() {
+    printf '\n%s\n' "$*"
+}
+
+# run COMMAND...: shows the command as it could be typed, then runs it.
+run() {
+    printf '  $ %s\n' "$*"
+    "$@" 2>&1 | sed 's/^/    /'
+}
+
+# refused COMMAND...: the command must fail; what it says is shown.
+refused() {
+    printf '  $ %s\n' "$*"
+    if "$@" >"$state/refusal" 2>&1; then
+        fail "this should have been refused"
+    fi
+    sed -n 's/.*:kms::\(.*\)::-1:\(.*\)/    \1: \2/p; s/.*:-1:\(.*\)/    \1/p' "$state/refusal" |
+        head -n 1
+}
+
+same() {
+    cmp "$1" "$2" || fail "$2 differs from $1"
+    say "    $2 is the same as $1"
+}
+
+start_server() {
+    stop_server
+    rm -rf "$state"
+    mkdir -p "$state"
+    build/release/bin/kms-local --port 0 --db "$state/keys.db" --seed-key alias/matbakh-ai \
+        >"$state/server.log" 2>&1 &
+    say $! >"$state/pid"
+    url=$(wait_for_server "$state/server.log")
+}
+
+write_settings() {
+    cat >"$state/kms.conf" <<END
+# Made by infra/quickstart.sh. pkcs11-tool always asks for token objects and can name no context.
+token_objects = memory
+
+[context]
+dataType = credentials
+operationId = op-1
+END
+    cat >"$state/env" <<END
+export AWS_REGION=eu-central-1
+export AWS_ENDPOINT_URL_KMS=$url
+export AWS_ACCESS_KEY_ID=local
+export AWS_SECRET_ACCESS_KEY=local
+export KMS_KEY_ALIAS=alias/matbakh-ai
+export KMS_PROVIDER_CONF=$state/kms.conf
+export OPENSSL_MODULES=$lib
+END
+    unset AWS_PROFILE AWS_SESSION_TOKEN KMS_ENCRYPTION_ENABLED kms_encryption_enabled
+    # shellcheck source=/dev/null
+    . "$state/env"
+}
+
+key=kms:alias/matbakh-ai
+providers=(-provider default -provider kms)
+context=(-pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-1)
+
+with_openssl() {
+    step "1. OpenSSL: an AES data key is wrapped and unwrapped by a key that never leaves KMS."
+    run openssl rand -out data.key 32
+    run openssl pkeyutl -encrypt "${providers[@]}" -inkey $key "${context[@]}" \
+        -in data.key -out data.key.wrapped
+    run openssl pkeyutl -decrypt "${providers[@]}" -inkey $key "${context[@]}" \
+        -in data.key.wrapped -out data.key.back
+    same data.key data.key.back
+
+    step "2. OpenSSL: a secret of up to 4096 bytes, the same way."
+    openssl rand -hex 24 >secret
+    run openssl pkeyutl -encrypt "${providers[@]}" -inkey $key "${context[@]}" \
+        -in secret -out secret.wrapped
+    run openssl pkeyutl -decrypt "${providers[@]}" -inkey $key "${context[@]}" \
+        -in secret.wrapped -out secret.back
+    same secret secret.back
+
+    step "3. Another encryption context, and a region outside the EU, are refused."
+    refused openssl pkeyutl -decrypt "${providers[@]}" -inkey $key \
+        -pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-2 \
+        -in secret.wrapped -out secret.other
+    refused env AWS_REGION=eu-west-2 openssl pkeyutl -encrypt "${providers[@]}" -inkey $key \
+        "${context[@]}" -in secret -out secret.other
+    [ ! -s secret.other ] || fail "a refused operation left output"
+}
+
+with_pkcs11() {
+    local module=$lib/kms-pkcs11.so id
+    step "4. PKCS#11: the token shows the key; the data key is unwrapped into it and wrapped again."
+    run pkcs11-tool --module "$module" --list-objects
+    id=$(pkcs11-tool --module "$module" --list-objects 2>/dev/null | sed -n 's/^ *ID: *//p' | head -n 1)
+    run pkcs11-tool --module "$module" --mechanism 0xCB4D5301 --id "$id" \
+        --unwrap --key-type AES:32 --sensitive --input-file data.key.wrapped \
+        --wrap --application-id 01 --output-file data.key.rewrapped
+    run openssl pkeyutl -decrypt "${providers[@]}" -inkey $key "${context[@]}" \
+        -in data.key.rewrapped -out data.key.again
+    same data.key data.key.again
+}
+
+install_packages "${packages_build[@]}"
+say "Building (build/release) ..."
+build release
+start_server
+write_settings
+cd "$state"
+say "kms-local runs on $url; its key is $key."
+with_openssl
+with_pkcs11
+step "All steps passed. The server keeps running; stop it with ./infra/quickstart.sh --stop"
+say "To go on by hand: . build/quickstart/env"

@@ -1,0 +1,33 @@
+/* Attributes: one table for reading, matching and templates. */
+#ifndef KMS_PKCS11_ATTRIBUTE_H
+#define KMS_PKCS11_ATTRIBUTE_H
+
+#include "pkcs11/object.h"
+
+/* PKCS#11 3.0; headers of 2.40 lack it, callers of today ask for it. */
+#ifndef CKA_UNIQUE_ID
+#define CKA_UNIQUE_ID 0x4UL
+#endif
+
+/* Reads as C_GetAttributeValue does: every attribute is tried, whatever happens to the others.
+ * Errors: CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_SENSITIVE, CKR_BUFFER_TOO_SMALL. */
+CK_RV p11_attribute_read(const p11_object *object, CK_ATTRIBUTE *template, CK_ULONG count);
+
+/* True when the object has every attribute of the template with that value. */
+bool p11_attribute_match(const p11_object *object, const CK_ATTRIBUTE *template, CK_ULONG count);
+
+/* Fills a data key from the template of C_GenerateKey or C_UnwrapKey and checks it.
+ * extractable  the setting allow_extractable
+ * lenient      the setting map_standard_wrap: CKA_TOKEN true is accepted, and gives a session
+ *              object all the same
+ * *value_len   CKA_VALUE_LEN, or 0 where it is not given
+ * Errors: CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_VALUE_INVALID,
+ * CKR_ATTRIBUTE_READ_ONLY, CKR_ARGUMENTS_BAD. */
+typedef struct p11_template_rules {
+    bool extractable, lenient;
+} p11_template_rules;
+
+CK_RV p11_attribute_apply(p11_object *object, const p11_template_rules *rules,
+                          const CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *value_len);
+
+#endif
