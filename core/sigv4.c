@@ -10,9 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_SIZE     32
-#define CANONICAL_MAX ((size_t)20 * 1024) /* session tokens have up to about 16 KiB */
-#define SCOPE_MAX     128
+#define HASH_SIZE 32
+#define SCOPE_MAX 128
 
 /* The signing key's inputs; while they stay the same, so does the key. */
 typedef struct key_inputs {
@@ -26,8 +25,8 @@ struct kms_sigv4 {
     EVP_MD *sha256;
     EVP_MAC *hmac;
     kms_lock lock;
-    key_inputs inputs;  /* of `keyed` */
-    EVP_MAC_CTX *keyed; /* HMAC with the signing key set, to be duplicated; NULL: none yet */
+    key_inputs inputs; /* of `key` */
+    kms_secret key;    /* signing key; empty: none yet */
 };
 
 kms_status kms_sigv4_new(OSSL_LIB_CTX *libctx, kms_sigv4 **out, kms_error *err)
@@ -57,7 +56,7 @@ void kms_sigv4_free(kms_sigv4 *signer)
 {
     if (signer == NULL)
         return;
-    EVP_MAC_CTX_free(signer->keyed);
+    kms_secret_clear(&signer->key);
     EVP_MAC_free(signer->hmac);
     EVP_MD_free(signer->sha256);
     kms_lock_destroy(&signer->lock);
@@ -116,36 +115,59 @@ static void add_signed_names(builder *b, const kms_sigv4_request *request)
     }
 }
 
-static bool canonical_hash(const kms_sigv4 *signer, const kms_sigv4_request *request,
-                           char hex[2 * HASH_SIZE + 1])
+/* Bytes of the canonical request, with its terminator: each header is there with its value, and
+ * its name once more in the list. */
+static size_t canonical_size(const kms_sigv4_request *request)
+{
+    size_t size = strlen("POST\n\n\n\n\n") + strlen(request->path) + 2 * HASH_SIZE + 1;
+
+    for (size_t i = 0; i < request->header_count; i++)
+        size += 2 * strlen(request->headers[i].name) + strlen(request->headers[i].value) +
+                strlen(":\n;");
+    return size;
+}
+
+static void add_canonical(builder *b, const kms_sigv4_request *request, const char *body_hash)
+{
+    add(b, "POST\n");
+    add(b, request->path);
+    add(b, "\n\n");
+    for (size_t i = 0; i < request->header_count; i++) {
+        add(b, request->headers[i].name);
+        add(b, ":");
+        add(b, request->headers[i].value);
+        add(b, "\n");
+    }
+    add(b, "\n");
+    add_signed_names(b, request);
+    add(b, "\n");
+    add(b, body_hash);
+}
+
+/* The canonical request holds the session token, so it is built in locked memory. */
+static kms_status canonical_hash(const kms_sigv4 *signer, const kms_sigv4_request *request,
+                                 char hex[2 * HASH_SIZE + 1], kms_error *err)
 {
     uint8_t hash[HASH_SIZE];
-    builder b = {.size = CANONICAL_MAX, .text = kms_locked_alloc(CANONICAL_MAX)};
-    bool ok = b.text != NULL && sha256(signer, request->body, hash);
+    kms_secret text = {0};
+    kms_status st = kms_secret_reserve(&text, canonical_size(request), err);
+    builder b = {.text = (char *)text.data, .size = text.cap};
+    bool ok = st == KMS_OK && sha256(signer, request->body, hash);
 
     if (ok) {
         to_hex(hash, hex);
-        add(&b, "POST\n");
-        add(&b, request->path);
-        add(&b, "\n\n");
-        for (size_t i = 0; i < request->header_count; i++) {
-            add(&b, request->headers[i].name);
-            add(&b, ":");
-            add(&b, request->headers[i].value);
-            add(&b, "\n");
-        }
-        add(&b, "\n");
-        add_signed_names(&b, request);
-        add(&b, "\n");
-        add(&b, hex);
-        ok = !b.overflow && sha256(signer, (kms_bytes){(const uint8_t *)b.text, b.len}, hash);
+        add_canonical(&b, request, hex);
+        ok = !b.overflow && sha256(signer, (kms_bytes){text.data, b.len}, hash);
         to_hex(hash, hex);
     }
-    kms_locked_free(b.text);
-    return ok;
+    kms_secret_clear(&text);
+    if (st == KMS_OK && !ok)
+        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be hashed");
+    return st;
 }
 
-static EVP_MAC_CTX *hmac_keyed(const kms_sigv4 *signer, const uint8_t *key, size_t len)
+/* out = HMAC-SHA-256(key, text); out may be the key. */
+static bool hmac(const kms_sigv4 *signer, kms_bytes key, const char *text, uint8_t out[HASH_SIZE])
 {
     char digest[] = "SHA2-256";
     const OSSL_PARAM params[] = {
@@ -153,77 +175,65 @@ static EVP_MAC_CTX *hmac_keyed(const kms_sigv4 *signer, const uint8_t *key, size
         OSSL_PARAM_construct_end(),
     };
     EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(signer->hmac);
-
-    if (ctx != NULL && EVP_MAC_init(ctx, key, len, params) != 1) {
-        EVP_MAC_CTX_free(ctx);
-        ctx = NULL;
-    }
-    return ctx;
-}
-
-static bool hmac_finish(EVP_MAC_CTX *ctx, const char *text, uint8_t out[HASH_SIZE])
-{
     size_t len = 0;
-
-    return EVP_MAC_update(ctx, (const uint8_t *)text, strlen(text)) == 1 &&
-           EVP_MAC_final(ctx, out, &len, HASH_SIZE) == 1 && len == HASH_SIZE;
-}
-
-/* key = HMAC(key, text) */
-static bool hmac_step(const kms_sigv4 *signer, const uint8_t *key, size_t key_len, const char *text,
-                      uint8_t out[HASH_SIZE])
-{
-    EVP_MAC_CTX *ctx = hmac_keyed(signer, key, key_len);
-    bool ok = ctx != NULL && hmac_finish(ctx, text, out);
+    bool ok = ctx != NULL && EVP_MAC_init(ctx, key.data, key.len, params) == 1 &&
+              EVP_MAC_update(ctx, (const uint8_t *)text, strlen(text)) == 1 &&
+              EVP_MAC_final(ctx, out, &len, HASH_SIZE) == 1 && len == HASH_SIZE;
 
     EVP_MAC_CTX_free(ctx);
     return ok;
 }
 
-static EVP_MAC_CTX *derive(const kms_sigv4 *signer, const key_inputs *inputs,
-                           const kms_credentials *credentials)
+static kms_status derive(const kms_sigv4 *signer, const key_inputs *inputs,
+                         const kms_credentials *credentials, kms_secret *key, kms_error *err)
 {
+    const char *const steps[] = {inputs->region, inputs->service, "aws4_request"};
     kms_secret first = {0};
-    uint8_t key[HASH_SIZE];
-    EVP_MAC_CTX *keyed = NULL;
+    kms_status st = kms_secret_copy(&first, (kms_bytes){(const uint8_t *)"AWS4", 4}, err);
 
-    if (kms_secret_copy(&first, (kms_bytes){(const uint8_t *)"AWS4", 4}, NULL) == KMS_OK &&
-        kms_secret_append(&first, kms_secret_bytes(&credentials->secret_access_key), NULL) ==
-            KMS_OK &&
-        hmac_step(signer, first.data, first.len, inputs->day, key) &&
-        hmac_step(signer, key, sizeof(key), inputs->region, key) &&
-        hmac_step(signer, key, sizeof(key), inputs->service, key) &&
-        hmac_step(signer, key, sizeof(key), "aws4_request", key))
-        keyed = hmac_keyed(signer, key, sizeof(key));
-    OPENSSL_cleanse(key, sizeof(key));
+    if (st == KMS_OK)
+        st = kms_secret_append(&first, kms_secret_bytes(&credentials->secret_access_key), err);
+    if (st == KMS_OK)
+        st = kms_secret_reserve(key, HASH_SIZE, err);
+    if (st == KMS_OK) {
+        bool ok = hmac(signer, kms_secret_bytes(&first), inputs->day, key->data);
+        key->len = HASH_SIZE;
+        for (size_t i = 0; ok && i < sizeof(steps) / sizeof(steps[0]); i++)
+            ok = hmac(signer, kms_secret_bytes(key), steps[i], key->data);
+        if (!ok)
+            st = kms_fail(err, KMS_E_INTERNAL, "the signing key can't be derived");
+    }
     kms_secret_clear(&first);
-    return keyed;
+    return st;
 }
 
-/* A context with the signing key set: a copy of the kept one, or derived anew and then kept. */
-static EVP_MAC_CTX *signing_context(kms_sigv4 *signer, const key_inputs *inputs,
-                                    const kms_credentials *credentials)
+/* A copy of the signing key: the kept one, or one derived anew and then kept. */
+static kms_status signing_key(kms_sigv4 *signer, const key_inputs *inputs,
+                              const kms_credentials *credentials, kms_secret *key, kms_error *err)
 {
-    EVP_MAC_CTX *ctx = NULL, *fresh, *old = NULL;
+    kms_secret fresh = {0};
+    bool known;
+    kms_status st = KMS_OK;
 
     kms_lock_take(&signer->lock);
-    if (signer->keyed != NULL && CRYPTO_memcmp(inputs, &signer->inputs, sizeof(*inputs)) == 0)
-        ctx = EVP_MAC_CTX_dup(signer->keyed);
+    known = signer->key.len > 0 && CRYPTO_memcmp(inputs, &signer->inputs, sizeof(*inputs)) == 0;
+    if (known)
+        st = kms_secret_copy(key, kms_secret_bytes(&signer->key), err);
     kms_lock_give(&signer->lock);
-    if (ctx != NULL)
-        return ctx;
+    if (known)
+        return st;
 
-    fresh = derive(signer, inputs, credentials);
-    if (fresh == NULL)
-        return NULL;
-    ctx = EVP_MAC_CTX_dup(fresh);
-    kms_lock_take(&signer->lock);
-    old = signer->keyed;
-    signer->keyed = fresh;
-    signer->inputs = *inputs;
-    kms_lock_give(&signer->lock);
-    EVP_MAC_CTX_free(old);
-    return ctx;
+    st = derive(signer, inputs, credentials, &fresh, err);
+    if (st == KMS_OK)
+        st = kms_secret_copy(key, kms_secret_bytes(&fresh), err);
+    if (st == KMS_OK) {
+        kms_lock_take(&signer->lock);
+        kms_secret_move(&signer->key, &fresh);
+        signer->inputs = *inputs;
+        kms_lock_give(&signer->lock);
+    }
+    kms_secret_clear(&fresh);
+    return st;
 }
 
 static bool fill_inputs(const kms_sigv4 *signer, const kms_sigv4_request *request,
@@ -240,18 +250,20 @@ static bool fill_inputs(const kms_sigv4 *signer, const kms_sigv4_request *reques
     return sha256(signer, kms_secret_bytes(&credentials->secret_access_key), inputs->secret_hash);
 }
 
-static bool sign_text(kms_sigv4 *signer, const key_inputs *inputs,
-                      const kms_credentials *credentials, const char *text,
-                      char hex[2 * HASH_SIZE + 1])
+static kms_status sign_text(kms_sigv4 *signer, const key_inputs *inputs,
+                            const kms_credentials *credentials, const char *text,
+                            char hex[2 * HASH_SIZE + 1], kms_error *err)
 {
     uint8_t signature[HASH_SIZE];
-    EVP_MAC_CTX *ctx = signing_context(signer, inputs, credentials);
-    bool ok = ctx != NULL && hmac_finish(ctx, text, signature);
+    kms_secret key = {0};
+    kms_status st = signing_key(signer, inputs, credentials, &key, err);
 
-    EVP_MAC_CTX_free(ctx);
-    if (ok)
+    if (st == KMS_OK && !hmac(signer, kms_secret_bytes(&key), text, signature))
+        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
+    if (st == KMS_OK)
         to_hex(signature, hex);
-    return ok;
+    kms_secret_clear(&key);
+    return st;
 }
 
 kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
@@ -262,16 +274,20 @@ kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
     char scope[SCOPE_MAX], text[SCOPE_MAX + 160];
     key_inputs inputs;
     builder b = {.text = authorization, .size = KMS_SIGV4_AUTHORIZATION_MAX};
+    kms_status st;
 
-    if (!fill_inputs(signer, request, credentials, &inputs) ||
-        !canonical_hash(signer, request, hex))
-        return kms_fail(err, KMS_E_ARGUMENT, "the request's headers can't be signed");
+    if (!fill_inputs(signer, request, credentials, &inputs))
+        return kms_fail(err, KMS_E_ARGUMENT, "date, region or service can't be signed");
+    st = canonical_hash(signer, request, hex, err);
+    if (st != KMS_OK)
+        return st;
 
     snprintf(scope, sizeof(scope), "%s/%s/%s/aws4_request", inputs.day, inputs.region,
              inputs.service);
     snprintf(text, sizeof(text), "AWS4-HMAC-SHA256\n%s\n%s\n%s", request->date, scope, hex);
-    if (!sign_text(signer, &inputs, credentials, text, hex))
-        return kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
+    st = sign_text(signer, &inputs, credentials, text, hex, err);
+    if (st != KMS_OK)
+        return st;
 
     add(&b, "AWS4-HMAC-SHA256 Credential=");
     add(&b, credentials->access_key_id);
@@ -282,6 +298,6 @@ kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
     add(&b, ", Signature=");
     add(&b, hex);
     if (b.overflow)
-        return kms_fail(err, KMS_E_CREDENTIALS_INVALID, "the access key id is too long");
+        return kms_fail(err, KMS_E_ARGUMENT, "more headers than can be signed");
     return KMS_OK;
 }
