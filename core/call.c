@@ -62,6 +62,28 @@ void kms_caller_free(kms_caller *caller)
     free(caller);
 }
 
+kms_deadline kms_caller_deadline(const kms_caller *caller)
+{
+    kms_deadline deadline;
+
+    clock_gettime(CLOCK_MONOTONIC, &deadline.at);
+    deadline.at.tv_sec += caller->operation_timeout_ms / 1000;
+    deadline.at.tv_nsec += caller->operation_timeout_ms % 1000 * 1000000;
+    if (deadline.at.tv_nsec >= 1000000000) {
+        deadline.at.tv_sec++;
+        deadline.at.tv_nsec -= 1000000000;
+    }
+    return deadline;
+}
+
+long kms_deadline_left_ms(kms_deadline deadline)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (deadline.at.tv_sec - now.tv_sec) * 1000 + (deadline.at.tv_nsec - now.tv_nsec) / 1000000;
+}
+
 void kms_reply_clear(kms_reply *reply)
 {
     cJSON_Delete(reply->json);
@@ -75,34 +97,13 @@ typedef struct call {
     const kms_endpoint *endpoint;
     const char *operation;
     kms_secret body;
-    struct timespec deadline;
+    kms_deadline deadline;
     kms_error *err;
     kms_http_reply http;
     kms_retry_class retry; /* class of the last failure */
     bool renewed;          /* credentials fetched anew once */
     bool corrected;        /* clock corrected once */
 } call;
-
-static long remaining_ms(const call *c)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (c->deadline.tv_sec - now.tv_sec) * 1000 + (c->deadline.tv_nsec - now.tv_nsec) / 1000000;
-}
-
-static void set_deadline(call *c)
-{
-    long ms = c->caller->operation_timeout_ms;
-
-    clock_gettime(CLOCK_MONOTONIC, &c->deadline);
-    c->deadline.tv_sec += ms / 1000;
-    c->deadline.tv_nsec += ms % 1000 * 1000000;
-    if (c->deadline.tv_nsec >= 1000000000) {
-        c->deadline.tv_sec++;
-        c->deadline.tv_nsec -= 1000000000;
-    }
-}
 
 /* "Name: value" for the wire. The token's header is a secret like the token. */
 typedef struct wire_headers {
@@ -209,14 +210,15 @@ static kms_status failed_reply(call *c)
     exception_name(&c->http, body, name, sizeof(name));
     const kms_exception *row = kms_exception_find(name, c->http.status);
     c->retry = row->retry;
-    /* A clock that is wrong can also look like this (core/retry.c has the certain names). */
-    kms_status st = kms_fail(c->err, row->status, "%s%s%s (%s, HTTP %ld)", c->operation,
-                             message != NULL ? ": " : "", message != NULL ? message : "",
-                             name[0] != '\0' ? name : "no exception name", c->http.status);
-    if (c->err != NULL) {
+    /* The first line only: after it AWS may repeat the request's headers, the session token's
+     * among them, to explain a signature that it does not like. */
+    int message_len = message != NULL ? (int)strcspn(message, "\r\n") : 0;
+    kms_status st =
+        kms_fail(c->err, row->status, "%s%s%.*s (%s, HTTP %ld)", c->operation,
+                 message_len > 0 ? ": " : "", message_len, message != NULL ? message : "",
+                 name[0] != '\0' ? name : "no exception name", c->http.status);
+    if (c->err != NULL)
         snprintf(c->err->exception, sizeof(c->err->exception), "%s", name);
-        snprintf(c->err->request_id, sizeof(c->err->request_id), "%s", c->http.request_id);
-    }
     cJSON_Delete(body);
     return st;
 }
@@ -227,10 +229,11 @@ static kms_status attempt(call *c, kms_reply *reply)
     kms_credentials credentials = {0};
     wire_headers wire = {.count = 0};
     kms_http_request request = {.url = c->endpoint->url};
-    long left = remaining_ms(c);
+    long left = kms_deadline_left_ms(c->deadline);
     kms_status st;
 
     c->retry = KMS_RETRY_NEVER;
+    kms_http_reply_clear(&c->http);
     if (left <= 0)
         return kms_fail(c->err, KMS_E_TIMEOUT, "%s", c->operation);
     st = kms_credential_chain_get(c->endpoint->credentials, &credentials, c->err);
@@ -243,10 +246,10 @@ static kms_status attempt(call *c, kms_reply *reply)
         collect_lines(&wire);
         request.headers = wire.lines;
         request.header_count = wire.count;
+        request.direct = c->endpoint->loopback;
         request.body = kms_secret_bytes(&c->body);
         request.timeout_ms =
             left < c->caller->attempt_timeout_ms ? left : c->caller->attempt_timeout_ms;
-        kms_http_reply_clear(&c->http);
         st = kms_http_post(c->caller->http, &request, &c->http, c->err);
         c->retry = kms_retry_of_status(st);
     }
@@ -257,6 +260,8 @@ static kms_status attempt(call *c, kms_reply *reply)
         st = kms_json_lift_secret(&c->http.body, "Plaintext", &reply->plaintext, c->err);
     if (st == KMS_OK)
         st = kms_json_parse(kms_secret_bytes(&c->http.body), &reply->json, c->err);
+    if (st != KMS_OK && c->err != NULL)
+        snprintf(c->err->request_id, sizeof(c->err->request_id), "%s", c->http.request_id);
     return st;
 }
 
@@ -306,7 +311,7 @@ static bool pause_before(call *c, int retry)
     if (RAND_bytes_ex(c->caller->libctx, (unsigned char *)&random, sizeof(random), 0) != 1)
         random = UINT32_MAX / 2;
     long ms = kms_retry_delay_ms(c->retry, retry, random, c->http.retry_after_ms);
-    if (ms >= remaining_ms(c))
+    if (ms >= kms_deadline_left_ms(c->deadline))
         return false;
     struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     while (nanosleep(&left, &left) != 0)
@@ -317,12 +322,14 @@ static bool pause_before(call *c, int retry)
 kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char *operation,
                     const cJSON *request, kms_reply *reply, kms_error *err)
 {
-    call c = {.caller = caller, .endpoint = endpoint, .operation = operation, .err = err};
+    call c = {.caller = caller,
+              .endpoint = endpoint,
+              .operation = operation,
+              .deadline = kms_caller_deadline(caller),
+              .err = err};
     int taken = 0;
     kms_status st;
 
-    c.http.retry_after_ms = -1;
-    set_deadline(&c);
     st = kms_json_print(request, &c.body, err);
     if (st == KMS_OK)
         st = attempt(&c, reply);

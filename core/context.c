@@ -1,6 +1,7 @@
 #include "core/context.h"
 
-#include <cjson/cJSON.h>
+#include "core/json.h"
+
 #include <openssl/asn1.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -205,41 +206,15 @@ kms_status kms_context_merge(kms_context *context, const kms_context *other, kms
 
 /* ---- parsing ---- */
 
-/* cJSON ends a string at an escaped NUL, so that two different contexts would look alike. */
-static bool has_escaped_nul(const char *text, size_t len)
-{
-    for (size_t i = 0; i + 1 < len; i++) {
-        if (text[i] != '\\')
-            continue;
-        if (len - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
-            return true;
-        i++; /* whatever is escaped begins no escape itself */
-    }
-    return false;
-}
-
-static const char *json_fault(const cJSON *json, const char *text, size_t len, const char *end)
-{
-    if (!cJSON_IsObject(json))
-        return "the text is not a JSON object";
-    for (; end < text + len; end++) {
-        if (strchr(" \t\r\n", *end) == NULL)
-            return "something follows the JSON object";
-    }
-    return has_escaped_nul(text, len) ? "a JSON string has a NUL character" : NULL;
-}
-
 static kms_status add_json(kms_context *context, const char *text, size_t len, kms_error *err)
 {
-    const char *end = text, *fault;
     const cJSON *item;
-    cJSON *json;
+    cJSON *json = NULL;
     kms_status st = KMS_OK;
 
     if (len > JSON_BYTES_MAX)
         return kms_fail(err, KMS_E_CONTEXT_TOO_LARGE, "JSON text of %zu bytes", len);
-    json = cJSON_ParseWithLengthOpts(text, len, &end, 0);
-    fault = json_fault(json, text, len, end);
+    const char *fault = kms_json_read((kms_bytes){(const uint8_t *)text, len}, &json);
     if (fault != NULL)
         st = kms_fail(err, KMS_E_CONTEXT_SYNTAX, "%s", fault);
     for (item = json == NULL ? NULL : json->child; st == KMS_OK && item != NULL;

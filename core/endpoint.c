@@ -17,6 +17,7 @@ static kms_status set_host(kms_endpoint *endpoint, kms_error *err)
         curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
         st = kms_fail(err, KMS_E_ENDPOINT_INVALID, "%s", endpoint->url);
     if (st == KMS_OK) {
+        endpoint->loopback = kms_host_is_loopback(host);
         bool has_port =
             curl_url_get(url, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) == CURLUE_OK;
         if (asprintf(&endpoint->host, "%s%s%s", host, has_port ? ":" : "", has_port ? port : "") <

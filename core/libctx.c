@@ -1,7 +1,10 @@
 #include "core/libctx.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
 #include <openssl/provider.h>
+#include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 kms_status kms_libctx_new(OSSL_LIB_CTX **out, kms_error *err)
@@ -25,6 +28,60 @@ void kms_libctx_free(OSSL_LIB_CTX *libctx)
     OSSL_LIB_CTX_free(libctx);
 }
 
+/* One entry of OpenSSL's error queue. File and function are texts of the program. */
+struct kms_error_entry {
+    kms_error_entry *next;
+    unsigned long code;
+    const char *file, *function;
+    int line;
+    char *data; /* NULL: none */
+};
+
+/* Takes the thread's queue away, oldest first. Without memory the rest of it is lost. */
+static kms_error_entry *take_errors(int *marks)
+{
+    kms_error_entry *first = NULL, **end = &first;
+    const char *data;
+    int flags;
+
+    *marks = 0;
+    while (ERR_clear_last_mark() == 1)
+        ++*marks;
+    while (ERR_peek_error() != 0) {
+        kms_error_entry *entry = calloc(1, sizeof(*entry));
+        if (entry == NULL)
+            break;
+        entry->code =
+            ERR_get_error_all(&entry->file, &entry->line, &entry->function, &data, &flags);
+        entry->data = (flags & ERR_TXT_STRING) != 0 ? strdup(data) : NULL;
+        *end = entry;
+        end = &entry->next;
+    }
+    return first;
+}
+
+/* Makes the queue what it was. Marks can be counted but not located: they come back at its end,
+ * where those are that a caller set around the whole operation. */
+static void put_errors_back(kms_error_entry *entry, int marks)
+{
+    kms_error_entry *next;
+
+    ERR_clear_error();
+    for (; entry != NULL; entry = next) {
+        next = entry->next;
+        ERR_new();
+        ERR_set_debug(entry->file, entry->line, entry->function);
+        if (entry->data != NULL)
+            ERR_set_error(ERR_GET_LIB(entry->code), ERR_GET_REASON(entry->code), "%s", entry->data);
+        else
+            ERR_set_error(ERR_GET_LIB(entry->code), ERR_GET_REASON(entry->code), NULL);
+        free(entry->data);
+        free(entry);
+    }
+    while (marks-- > 0)
+        ERR_set_mark();
+}
+
 static void sigpipe_set(sigset_t *set)
 {
     sigemptyset(set);
@@ -35,6 +92,7 @@ void kms_scope_enter(kms_scope *scope, OSSL_LIB_CTX *libctx)
 {
     sigset_t sigpipe, pending;
 
+    scope->errors = take_errors(&scope->error_marks);
     scope->previous = OSSL_LIB_CTX_set0_default(libctx);
     /* A SIGPIPE that is pending already is the application's: then ours merges into it. */
     scope->restore_signals = sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE);
@@ -56,4 +114,5 @@ void kms_scope_leave(kms_scope *scope)
         pthread_sigmask(SIG_SETMASK, &scope->signals, NULL);
     }
     OSSL_LIB_CTX_set0_default(scope->previous);
+    put_errors_back(scope->errors, scope->error_marks);
 }

@@ -167,6 +167,59 @@ static void memory_that_cannot_be_locked_is_refused(void **state)
     assert_int_equal(WEXITSTATUS(status), 0);
 }
 
+/* What one operation with the largest plaintext holds at a time, and more. */
+static void a_limit_of_64_kib_is_enough_for_an_operation(void **state)
+{
+    static const size_t sizes[] = {40, 40, 64, 1100, 300, 1024, 4096, 8192, 5600, 1024};
+    int status;
+
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit small = {64 * 1024, 64 * 1024};
+        void *blocks[10];
+        if (setrlimit(RLIMIT_MEMLOCK, &small) != 0 || (geteuid() == 0 && seteuid(65534) != 0))
+            _exit(2);
+        for (size_t i = 0; i < 10; i++)
+            if ((blocks[i] = kms_locked_alloc(sizes[i])) == NULL)
+                _exit(1);
+        for (size_t i = 0; i < 10; i++)
+            kms_locked_free(blocks[i]);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* Else the pages that large blocks left would keep small ones from being locked. */
+static void pages_that_one_size_has_left_serve_another(void **state)
+{
+    int status;
+
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        struct rlimit small = {64 * 1024, 64 * 1024};
+        void *anchor;
+        if (setrlimit(RLIMIT_MEMLOCK, &small) != 0 || (geteuid() == 0 && seteuid(65534) != 0))
+            _exit(2);
+        anchor = kms_locked_alloc(64);
+        for (size_t size = 128; size <= 16384; size *= 2) {
+            void *first = kms_locked_alloc(size), *second = kms_locked_alloc(size);
+            if (anchor == NULL || first == NULL || second == NULL)
+                _exit(1);
+            kms_locked_free(first);
+            kms_locked_free(second);
+        }
+        kms_locked_free(anchor);
+        _exit(0);
+    }
+    waitpid(child, &status, 0);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 static void *churn(void *arg)
 {
     for (size_t i = 0; i < 2000; i++) {
@@ -200,12 +253,16 @@ int main(void)
         cmocka_unit_test(secrets_are_locked_and_left_out_of_core_files),
         cmocka_unit_test(a_child_has_its_secrets_locked_too),
         cmocka_unit_test(memory_that_cannot_be_locked_is_refused),
+        cmocka_unit_test(a_limit_of_64_kib_is_enough_for_an_operation),
+        cmocka_unit_test(pages_that_one_size_has_left_serve_another),
 #endif
     };
 #if !HEAP_IS_PAGES
     (void)secrets_are_locked_and_left_out_of_core_files;
     (void)a_child_has_its_secrets_locked_too;
     (void)memory_that_cannot_be_locked_is_refused;
+    (void)a_limit_of_64_kib_is_enough_for_an_operation;
+    (void)pages_that_one_size_has_left_serve_another;
 #endif
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
