@@ -105,17 +105,40 @@ typedef struct call {
     bool corrected;        /* clock corrected once */
 } call;
 
+#define DATE_NAME          "X-Amz-Date: "
+#define TARGET_NAME        "X-Amz-Target: "
+#define AUTHORIZATION_NAME "Authorization: "
+#define TOKEN_NAME         "X-Amz-Security-Token: "
+
 /* "Name: value" for the wire. The token's header is a secret like the token. */
 typedef struct wire_headers {
-    char date[32], target[96], authorization[KMS_SIGV4_AUTHORIZATION_MAX + 16];
+    char date[sizeof(DATE_NAME) + KMS_SIGV4_DATE_SIZE], target[96];
+    char authorization[sizeof(AUTHORIZATION_NAME) + KMS_SIGV4_AUTHORIZATION_MAX];
     kms_secret token;
     const char *lines[6];
     size_t count;
 } wire_headers;
 
+static kms_status set_token(wire_headers *wire, const kms_credentials *credentials, kms_error *err)
+{
+    const kms_bytes name = {(const uint8_t *)TOKEN_NAME, strlen(TOKEN_NAME)};
+    const kms_bytes end = {(const uint8_t *)"", 1};
+    kms_status st;
+
+    if (credentials->session_token.len == 0)
+        return KMS_OK;
+    st = kms_secret_copy(&wire->token, name, err);
+    if (st == KMS_OK)
+        st = kms_secret_append(&wire->token, kms_secret_bytes(&credentials->session_token), err);
+    if (st == KMS_OK)
+        st = kms_secret_append(&wire->token, end, err);
+    return st;
+}
+
+/* Writes the headers and signs them by their values. */
 static kms_status sign(call *c, const kms_credentials *credentials, wire_headers *wire)
 {
-    char date[KMS_SIGV4_DATE_SIZE], target[80], authorization[KMS_SIGV4_AUTHORIZATION_MAX];
+    const char *date = wire->date + strlen(DATE_NAME);
     kms_sigv4_header headers[5] = {
         {"content-type", CONTENT_TYPE},
         {"host", c->endpoint->host},
@@ -130,38 +153,21 @@ static kms_status sign(call *c, const kms_credentials *credentials, wire_headers
         .date = date,
         .body = kms_secret_bytes(&c->body),
     };
+    kms_status st = set_token(wire, credentials, c->err);
 
-    kms_sigv4_date(time(NULL) + atomic_load(&c->caller->skew), date);
-    snprintf(target, sizeof(target), "TrentService.%s", c->operation);
+    if (st != KMS_OK)
+        return st;
+    strcpy(wire->date, DATE_NAME);
+    kms_sigv4_date(time(NULL) + atomic_load(&c->caller->skew), wire->date + strlen(DATE_NAME));
+    snprintf(wire->target, sizeof(wire->target), TARGET_NAME "TrentService.%s", c->operation);
+    strcpy(wire->authorization, AUTHORIZATION_NAME);
     if (wire->token.len > 0)
-        headers[request.header_count++] =
-            (kms_sigv4_header){"x-amz-security-token",
-                               (const char *)wire->token.data + strlen("X-Amz-Security-Token: ")};
-    headers[request.header_count++] = (kms_sigv4_header){"x-amz-target", target};
-
-    kms_status st = kms_sigv4_sign(c->caller->signer, &request, credentials, authorization, c->err);
-    snprintf(wire->date, sizeof(wire->date), "X-Amz-Date: %s", date);
-    snprintf(wire->target, sizeof(wire->target), "X-Amz-Target: %s", target);
-    if (st == KMS_OK)
-        snprintf(wire->authorization, sizeof(wire->authorization), "Authorization: %s",
-                 authorization);
-    return st;
-}
-
-static kms_status set_token(wire_headers *wire, const kms_credentials *credentials, kms_error *err)
-{
-    static const char name[] = "X-Amz-Security-Token: ";
-    kms_bytes end = {(const uint8_t *)"", 1};
-    kms_status st;
-
-    if (credentials->session_token.len == 0)
-        return KMS_OK;
-    st = kms_secret_copy(&wire->token, (kms_bytes){(const uint8_t *)name, sizeof(name) - 1}, err);
-    if (st == KMS_OK)
-        st = kms_secret_append(&wire->token, kms_secret_bytes(&credentials->session_token), err);
-    if (st == KMS_OK)
-        st = kms_secret_append(&wire->token, end, err);
-    return st;
+        headers[request.header_count++] = (kms_sigv4_header){
+            "x-amz-security-token", (const char *)wire->token.data + strlen(TOKEN_NAME)};
+    headers[request.header_count++] =
+        (kms_sigv4_header){"x-amz-target", wire->target + strlen(TARGET_NAME)};
+    return kms_sigv4_sign(c->caller->signer, &request, credentials,
+                          wire->authorization + strlen(AUTHORIZATION_NAME), c->err);
 }
 
 static void collect_lines(wire_headers *wire)
@@ -237,8 +243,6 @@ static kms_status attempt(call *c, kms_reply *reply)
     if (left <= 0)
         return kms_fail(c->err, KMS_E_TIMEOUT, "%s", c->operation);
     st = kms_credential_chain_get(c->endpoint->credentials, &credentials, c->err);
-    if (st == KMS_OK)
-        st = set_token(&wire, &credentials, c->err);
     if (st == KMS_OK)
         st = sign(c, &credentials, &wire);
     kms_credentials_clear(&credentials);

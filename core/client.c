@@ -4,6 +4,7 @@
 #include "core/libctx.h"
 #include "core/lock.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct kms_client {
     kms_residency *residency;
     kms_context *defaults; /* [context]; NULL: none */
     kms_key_cache *keys;
+    atomic_bool started;  /* libctx and caller are there */
     kms_lock lock;        /* guards publishing of what follows; then it never changes */
     OSSL_LIB_CTX *libctx; /* made on first use */
     kms_caller *caller;   /* likewise */
@@ -104,13 +106,9 @@ static kms_status start(kms_client *client, kms_error *err)
 {
     OSSL_LIB_CTX *libctx = NULL;
     kms_caller *caller = NULL;
-    bool ready;
     kms_status st;
 
-    kms_lock_take(&client->lock);
-    ready = client->caller != NULL;
-    kms_lock_give(&client->lock);
-    if (ready)
+    if (atomic_load(&client->started))
         return KMS_OK;
 
     st = kms_libctx_new(&libctx, err);
@@ -120,6 +118,7 @@ static kms_status start(kms_client *client, kms_error *err)
     if (st == KMS_OK && client->caller == NULL) {
         client->libctx = libctx;
         client->caller = caller;
+        atomic_store(&client->started, true);
         libctx = NULL;
         caller = NULL;
     }

@@ -20,8 +20,8 @@ typedef struct pair {
 } pair;
 
 struct kms_context {
-    pair pairs[KMS_CONTEXT_PAIRS_MAX]; /* sorted by name */
-    size_t count;
+    pair *pairs; /* sorted by name */
+    size_t count, room;
     size_t bytes; /* names and values together */
 };
 
@@ -45,8 +45,8 @@ static void clear(kms_context *context)
         free(context->pairs[i].name);
         free(context->pairs[i].value);
     }
-    context->count = 0;
-    context->bytes = 0;
+    free(context->pairs);
+    *context = (kms_context){0};
 }
 
 void kms_context_free(kms_context *context)
@@ -129,6 +129,21 @@ static kms_status check_pair(const kms_context *context, const char *name, const
     return KMS_OK;
 }
 
+static bool make_room(kms_context *context)
+{
+    size_t room = context->room == 0 ? 8 : context->room * 2;
+    pair *grown;
+
+    if (context->count < context->room)
+        return true;
+    grown = realloc(context->pairs, room * sizeof(*grown));
+    if (grown == NULL)
+        return false;
+    context->pairs = grown;
+    context->room = room;
+    return true;
+}
+
 kms_status kms_context_add(kms_context *context, const char *name, const char *value,
                            kms_error *err)
 {
@@ -141,7 +156,7 @@ kms_status kms_context_add(kms_context *context, const char *name, const char *v
     if (st != KMS_OK)
         return st;
     added = (pair){strdup(name), strdup(value)};
-    if (added.name == NULL || added.value == NULL) {
+    if (added.name == NULL || added.value == NULL || !make_room(context)) {
         free(added.name);
         free(added.value);
         return kms_fail(err, KMS_E_NO_MEMORY, "encryption context");
@@ -193,8 +208,11 @@ static void replace(kms_context *context, kms_context *with)
 kms_status kms_context_merge(kms_context *context, const kms_context *other, kms_error *err)
 {
     kms_context *merged;
-    kms_status st = copy_of(context, &merged, err);
+    kms_status st;
 
+    if (kms_context_count(other) == 0)
+        return KMS_OK;
+    st = copy_of(context, &merged, err);
     if (st == KMS_OK)
         st = merge_into(merged, other, err);
     if (st == KMS_OK)

@@ -255,11 +255,12 @@ static connection *new_connection(kms_http *http, kms_error *err)
 /* Takes an idle connection, or makes one. Called inside the scope. */
 static kms_status lend(kms_http *http, connection **out, kms_error *err)
 {
+    const pid_t self = getpid(); /* a system call: not with the lock taken */
     connection *conn = NULL;
     kms_status st = KMS_OK;
 
     kms_lock_take(&http->lock);
-    if (http->owner != getpid())
+    if (http->owner != self)
         forget_parent(http);
     if (!http->curl_ready) {
         http->curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;

@@ -15,30 +15,23 @@ static kms_status encode(kms_bytes bytes, kms_secret *text, kms_error *err)
     return st;
 }
 
-kms_status kms_json_add_secret(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
-                               kms_error *err)
+kms_status kms_json_add_text(cJSON *object, const char *name, const char *value, kms_error *err)
 {
-    kms_status st = encode(bytes, text, err);
-    if (st != KMS_OK)
-        return st;
+    cJSON *item = cJSON_CreateStringReference(value);
 
-    cJSON *item = cJSON_CreateStringReference((const char *)text->data);
-    if (item == NULL || !cJSON_AddItemToObject(object, name, item)) {
+    if (item == NULL || !cJSON_AddItemToObjectCS(object, name, item)) {
         cJSON_Delete(item);
         return kms_fail(err, KMS_E_NO_MEMORY, "request");
     }
     return KMS_OK;
 }
 
-kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_error *err)
+kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
+                              kms_error *err)
 {
-    kms_secret text = {0};
-    kms_status st = encode(bytes, &text, err);
+    kms_status st = encode(bytes, text, err);
 
-    if (st == KMS_OK && cJSON_AddStringToObject(object, name, (const char *)text.data) == NULL)
-        st = kms_fail(err, KMS_E_NO_MEMORY, "request");
-    kms_secret_clear(&text);
-    return st;
+    return st == KMS_OK ? kms_json_add_text(object, name, (const char *)text->data, err) : st;
 }
 
 kms_status kms_json_print(const cJSON *object, kms_secret *text, kms_error *err)
@@ -139,12 +132,12 @@ kms_status kms_json_lift_secret(kms_secret *text, const char *name, kms_secret *
 /* cJSON ends a string at an escaped NUL, so that two different texts would look alike. */
 static bool has_escaped_nul(kms_bytes text)
 {
-    for (size_t i = 0; i + 1 < text.len; i++) {
-        if (text.data[i] != '\\')
-            continue;
-        if (text.len - i >= 6 && memcmp(text.data + i, "\\u0000", 6) == 0)
+    const uint8_t *at = text.data, *end = text.data + text.len;
+
+    while (at < end && (at = memchr(at, '\\', (size_t)(end - at))) != NULL) {
+        if (end - at >= 6 && memcmp(at, "\\u0000", 6) == 0)
             return true;
-        i++; /* whatever is escaped begins no escape itself */
+        at += 2; /* whatever is escaped begins no escape itself */
     }
     return false;
 }

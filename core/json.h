@@ -11,11 +11,13 @@
 #define KMS_JSON_DEPTH_MAX   32
 #define KMS_JSON_MEMBERS_MAX 128 /* of one object in a reply */
 
-/* Base64 text of some bytes, as a string member. Where the bytes are secret, `text` keeps the only
- * copy: the cJSON item points into it, so it must outlive the item. */
-kms_status kms_json_add_secret(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
-                               kms_error *err);
-kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_error *err);
+/* Adds a string member without copying: name and value must outlive the object. */
+kms_status kms_json_add_text(cJSON *object, const char *name, const char *value, kms_error *err);
+
+/* Adds the Base64 text of some bytes. `text` keeps its only copy, which may be secret: it must be
+ * empty, and outlive the object. */
+kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
+                              kms_error *err);
 
 /* Prints without blanks into a secret, which must be empty. */
 kms_status kms_json_print(const cJSON *object, kms_secret *text, kms_error *err);

@@ -16,7 +16,7 @@ typedef struct exchange {
     kms_caller *caller;
     const kms_endpoint *endpoint;
     cJSON *request;
-    kms_secret text; /* what a secret member of the request points at */
+    kms_secret text; /* Base64 that the request points at */
     kms_reply reply;
     kms_error *err;
     kms_status status;
@@ -42,10 +42,11 @@ static kms_status finish(exchange *x)
     return x->status;
 }
 
+/* The value must outlive the call. */
 static void put_text(exchange *x, const char *name, const char *value)
 {
-    if (x->status == KMS_OK && cJSON_AddStringToObject(x->request, name, value) == NULL)
-        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+    if (x->status == KMS_OK)
+        x->status = kms_json_add_text(x->request, name, value, x->err);
 }
 
 static void put_number(exchange *x, const char *name, size_t value)
@@ -57,13 +58,7 @@ static void put_number(exchange *x, const char *name, size_t value)
 static void put_bytes(exchange *x, const char *name, kms_bytes bytes)
 {
     if (x->status == KMS_OK)
-        x->status = kms_json_add_bytes(x->request, name, bytes, x->err);
-}
-
-static void put_secret(exchange *x, const char *name, kms_bytes bytes)
-{
-    if (x->status == KMS_OK)
-        x->status = kms_json_add_secret(x->request, name, bytes, &x->text, x->err);
+        x->status = kms_json_add_bytes(x->request, name, bytes, &x->text, x->err);
 }
 
 static void put_context(exchange *x, const char *name, const kms_context *context)
@@ -71,12 +66,11 @@ static void put_context(exchange *x, const char *name, const kms_context *contex
     if (x->status != KMS_OK || kms_context_count(context) == 0)
         return;
     cJSON *object = cJSON_AddObjectToObject(x->request, name);
-    bool ok = object != NULL;
-    for (size_t i = 0; ok && i < kms_context_count(context); i++)
-        ok = cJSON_AddStringToObject(object, kms_context_name(context, i),
-                                     kms_context_value(context, i)) != NULL;
-    if (!ok)
+    if (object == NULL)
         x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+    for (size_t i = 0; x->status == KMS_OK && i < kms_context_count(context); i++)
+        x->status = kms_json_add_text(object, kms_context_name(context, i),
+                                      kms_context_value(context, i), x->err);
 }
 
 static void call_kms(exchange *x, const char *operation)
@@ -140,7 +134,7 @@ kms_status kms_encrypt(kms_caller *caller, const kms_endpoint *endpoint, const c
     exchange x = begin(caller, endpoint, err);
 
     put_text(&x, "KeyId", key_arn);
-    put_secret(&x, "Plaintext", plaintext);
+    put_bytes(&x, "Plaintext", plaintext);
     put_context(&x, "EncryptionContext", context);
     call_kms(&x, "Encrypt");
     check_key(&x, "KeyId", key_arn);

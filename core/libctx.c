@@ -90,16 +90,15 @@ static void sigpipe_set(sigset_t *set)
 
 void kms_scope_enter(kms_scope *scope, OSSL_LIB_CTX *libctx)
 {
-    sigset_t sigpipe, pending;
+    sigset_t sigpipe;
 
     scope->errors = take_errors(&scope->error_marks);
     scope->previous = OSSL_LIB_CTX_set0_default(libctx);
-    /* A SIGPIPE that is pending already is the application's: then ours merges into it. */
-    scope->restore_signals = sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE);
-    if (scope->restore_signals) {
-        sigpipe_set(&sigpipe);
-        scope->restore_signals = pthread_sigmask(SIG_BLOCK, &sigpipe, &scope->signals) == 0;
-    }
+    /* Where the application blocks SIGPIPE it may wait for one: ours merges into what is pending.
+     */
+    sigpipe_set(&sigpipe);
+    scope->restore_signals = pthread_sigmask(SIG_BLOCK, &sigpipe, &scope->signals) == 0 &&
+                             !sigismember(&scope->signals, SIGPIPE);
 }
 
 void kms_scope_leave(kms_scope *scope)

@@ -20,7 +20,7 @@ typedef struct kms_scope {
     OSSL_LIB_CTX *previous;
     kms_error_entry *errors; /* OpenSSL's error queue of this thread; NULL: it was empty */
     int error_marks;         /* ERR_set_mark's in it */
-    sigset_t signals;
+    sigset_t signals;        /* the thread's mask */
     bool restore_signals;
 } kms_scope;
 

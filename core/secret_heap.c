@@ -6,10 +6,12 @@
 #include "core/secret_heap.h"
 #include "core/secret.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -42,7 +44,7 @@ static struct {
     region *full;          /* of all sizes */
     size_t live;           /* blocks in use in all regions */
     bool unlocked_after_fork;
-} heap = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} heap = {.mutex = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP};
 
 static void link_region(region **list, region *r)
 {
@@ -141,12 +143,10 @@ static void *take_block(size_t size)
     return b->bytes;
 }
 
-static void give_block(uint8_t *bytes)
+static void give_block(block *b)
 {
-    block *b = (block *)(void *)(bytes - offsetof(block, bytes));
     region *r = b->home;
 
-    OPENSSL_cleanse(bytes, r->size);
     unlink_region(r->free == NULL ? &heap.full : &heap.open[r->rank], r);
     b->next_free = r->free;
     r->free = b;
@@ -178,7 +178,7 @@ void *kms_locked_alloc(size_t size)
     void *bytes = NULL;
 
     if (KMS_HEAP_IS_MALLOC)
-        return OPENSSL_zalloc(size);
+        return size == 0 ? NULL : calloc(1, size);
     if (size == 0 || size > (size_t)1 << 30)
         return NULL;
 
@@ -194,11 +194,14 @@ void kms_locked_free(void *bytes)
     if (bytes == NULL)
         return;
     if (KMS_HEAP_IS_MALLOC) {
-        OPENSSL_free(bytes);
+        OPENSSL_cleanse(bytes, malloc_usable_size(bytes));
+        free(bytes);
         return;
     }
+    block *b = (block *)(void *)((uint8_t *)bytes - offsetof(block, bytes));
+    OPENSSL_cleanse(bytes, b->home->size);
     pthread_mutex_lock(&heap.mutex);
-    give_block(bytes);
+    give_block(b);
     pthread_mutex_unlock(&heap.mutex);
 }
 

@@ -2,31 +2,30 @@
 
 #include "core/lock.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_SIZE 32
-#define SCOPE_MAX 128
+#define HASH_SIZE  32
+#define HASH_BLOCK 64                /* of SHA-256, for HMAC */
+#define TEXT_MAX   (SCOPE_MAX + 160) /* of the string to sign */
+#define SCOPE_MAX  128
 
 /* The signing key's inputs; while they stay the same, so does the key. */
 typedef struct key_inputs {
     char day[9];
     char region[32];
     char service[16];
-    uint8_t secret_hash[HASH_SIZE];
 } key_inputs;
 
 struct kms_sigv4 {
     EVP_MD *sha256;
-    EVP_MAC *hmac;
     kms_lock lock;
-    key_inputs inputs; /* of `key` */
     kms_secret key;    /* signing key; empty: none yet */
+    key_inputs inputs; /* of the key, with the secret access key that it was derived from */
+    kms_secret derived_from;
 };
 
 kms_status kms_sigv4_new(OSSL_LIB_CTX *libctx, kms_sigv4 **out, kms_error *err)
@@ -43,10 +42,9 @@ kms_status kms_sigv4_new(OSSL_LIB_CTX *libctx, kms_sigv4 **out, kms_error *err)
         return st;
     }
     signer->sha256 = EVP_MD_fetch(libctx, "SHA2-256", NULL);
-    signer->hmac = EVP_MAC_fetch(libctx, "HMAC", NULL);
-    if (signer->sha256 == NULL || signer->hmac == NULL) {
+    if (signer->sha256 == NULL) {
         kms_sigv4_free(signer);
-        return kms_fail(err, KMS_E_INTERNAL, "SHA-256 and HMAC are not available");
+        return kms_fail(err, KMS_E_INTERNAL, "SHA-256 is not available");
     }
     *out = signer;
     return KMS_OK;
@@ -57,7 +55,7 @@ void kms_sigv4_free(kms_sigv4 *signer)
     if (signer == NULL)
         return;
     kms_secret_clear(&signer->key);
-    EVP_MAC_free(signer->hmac);
+    kms_secret_clear(&signer->derived_from);
     EVP_MD_free(signer->sha256);
     kms_lock_destroy(&signer->lock);
     free(signer);
@@ -166,78 +164,100 @@ static kms_status canonical_hash(const kms_sigv4 *signer, const kms_sigv4_reques
     return st;
 }
 
-/* out = HMAC-SHA-256(key, text); out may be the key. */
-static bool hmac(const kms_sigv4 *signer, kms_bytes key, const char *text, uint8_t out[HASH_SIZE])
+/* out = HMAC-SHA-256(key, text) as RFC 2104 has it; out may be the key. Not by EVP_MAC, which costs
+ * three times as much a signature, most of it for copies of the key in ordinary memory. */
+static kms_status hmac(const kms_sigv4 *signer, kms_bytes key, const char *text,
+                       uint8_t out[HASH_SIZE], kms_error *err)
 {
-    char digest[] = "SHA2-256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(signer->hmac);
-    size_t len = 0;
-    bool ok = ctx != NULL && EVP_MAC_init(ctx, key.data, key.len, params) == 1 &&
-              EVP_MAC_update(ctx, (const uint8_t *)text, strlen(text)) == 1 &&
-              EVP_MAC_final(ctx, out, &len, HASH_SIZE) == 1 && len == HASH_SIZE;
+    size_t len = strlen(text);
+    kms_secret work = {0};
+    kms_status st = kms_secret_reserve(&work, HASH_BLOCK + len + HASH_SIZE, err);
+    bool ok = st == KMS_OK;
+    uint8_t *block = work.data;
 
-    EVP_MAC_CTX_free(ctx);
-    return ok;
+    if (ok && key.len > HASH_BLOCK)
+        ok = sha256(signer, key, block);
+    else if (ok)
+        memcpy(block, key.data, key.len);
+    if (ok) {
+        for (size_t i = 0; i < HASH_BLOCK; i++)
+            block[i] ^= 0x36;
+        memcpy(block + HASH_BLOCK, text, len);
+        ok = sha256(signer, (kms_bytes){block, HASH_BLOCK + len}, out);
+    }
+    if (ok) {
+        for (size_t i = 0; i < HASH_BLOCK; i++)
+            block[i] ^= 0x36 ^ 0x5c;
+        memcpy(block + HASH_BLOCK, out, HASH_SIZE);
+        ok = sha256(signer, (kms_bytes){block, HASH_BLOCK + HASH_SIZE}, out);
+    }
+    kms_secret_clear(&work);
+    if (st == KMS_OK && !ok)
+        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
+    return st;
 }
 
-static kms_status derive(const kms_sigv4 *signer, const key_inputs *inputs,
-                         const kms_credentials *credentials, kms_secret *key, kms_error *err)
+static kms_status derive(const kms_sigv4 *signer, const key_inputs *inputs, kms_bytes secret,
+                         uint8_t key[HASH_SIZE], kms_error *err)
 {
     const char *const steps[] = {inputs->region, inputs->service, "aws4_request"};
     kms_secret first = {0};
     kms_status st = kms_secret_copy(&first, (kms_bytes){(const uint8_t *)"AWS4", 4}, err);
 
     if (st == KMS_OK)
-        st = kms_secret_append(&first, kms_secret_bytes(&credentials->secret_access_key), err);
+        st = kms_secret_append(&first, secret, err);
     if (st == KMS_OK)
-        st = kms_secret_reserve(key, HASH_SIZE, err);
-    if (st == KMS_OK) {
-        bool ok = hmac(signer, kms_secret_bytes(&first), inputs->day, key->data);
-        key->len = HASH_SIZE;
-        for (size_t i = 0; ok && i < sizeof(steps) / sizeof(steps[0]); i++)
-            ok = hmac(signer, kms_secret_bytes(key), steps[i], key->data);
-        if (!ok)
-            st = kms_fail(err, KMS_E_INTERNAL, "the signing key can't be derived");
-    }
+        st = hmac(signer, kms_secret_bytes(&first), inputs->day, key, err);
+    for (size_t i = 0; st == KMS_OK && i < sizeof(steps) / sizeof(steps[0]); i++)
+        st = hmac(signer, (kms_bytes){key, HASH_SIZE}, steps[i], key, err);
     kms_secret_clear(&first);
     return st;
 }
 
-/* A copy of the signing key: the kept one, or one derived anew and then kept. */
-static kms_status signing_key(kms_sigv4 *signer, const key_inputs *inputs,
-                              const kms_credentials *credentials, kms_secret *key, kms_error *err)
+static bool is_known(const kms_sigv4 *signer, const key_inputs *inputs, kms_bytes secret)
 {
-    kms_secret fresh = {0};
-    bool known;
-    kms_status st = KMS_OK;
+    return signer->key.len > 0 && signer->derived_from.len == secret.len &&
+           CRYPTO_memcmp(signer->derived_from.data, secret.data, secret.len) == 0 &&
+           memcmp(inputs, &signer->inputs, sizeof(*inputs)) == 0;
+}
 
+/* A copy of the signing key: the kept one, or one derived anew and then kept. */
+static kms_status signing_key(kms_sigv4 *signer, const key_inputs *inputs, kms_bytes secret,
+                              kms_secret *key, kms_error *err)
+{
+    kms_secret kept = {0}, derived_from = {0};
+    bool known;
+    kms_status st = kms_secret_reserve(key, HASH_SIZE, err);
+
+    if (st != KMS_OK)
+        return st;
+    key->len = HASH_SIZE;
     kms_lock_take(&signer->lock);
-    known = signer->key.len > 0 && CRYPTO_memcmp(inputs, &signer->inputs, sizeof(*inputs)) == 0;
+    known = is_known(signer, inputs, secret);
     if (known)
-        st = kms_secret_copy(key, kms_secret_bytes(&signer->key), err);
+        memcpy(key->data, signer->key.data, HASH_SIZE);
     kms_lock_give(&signer->lock);
     if (known)
-        return st;
+        return KMS_OK;
 
-    st = derive(signer, inputs, credentials, &fresh, err);
+    st = derive(signer, inputs, secret, key->data, err);
     if (st == KMS_OK)
-        st = kms_secret_copy(key, kms_secret_bytes(&fresh), err);
+        st = kms_secret_copy(&kept, kms_secret_bytes(key), err);
+    if (st == KMS_OK)
+        st = kms_secret_copy(&derived_from, secret, err);
     if (st == KMS_OK) {
         kms_lock_take(&signer->lock);
-        kms_secret_move(&signer->key, &fresh);
+        kms_secret_move(&signer->key, &kept);
+        kms_secret_move(&signer->derived_from, &derived_from);
         signer->inputs = *inputs;
         kms_lock_give(&signer->lock);
     }
-    kms_secret_clear(&fresh);
+    kms_secret_clear(&kept);
+    kms_secret_clear(&derived_from);
     return st;
 }
 
-static bool fill_inputs(const kms_sigv4 *signer, const kms_sigv4_request *request,
-                        const kms_credentials *credentials, key_inputs *inputs)
+static bool fill_inputs(const kms_sigv4_request *request, key_inputs *inputs)
 {
     *inputs = (key_inputs){0};
     if (strlen(request->date) != KMS_SIGV4_DATE_SIZE - 1 ||
@@ -247,19 +267,28 @@ static bool fill_inputs(const kms_sigv4 *signer, const kms_sigv4_request *reques
     memcpy(inputs->day, request->date, 8);
     strcpy(inputs->region, request->region);
     strcpy(inputs->service, request->service);
-    return sha256(signer, kms_secret_bytes(&credentials->secret_access_key), inputs->secret_hash);
+    return true;
 }
 
-static kms_status sign_text(kms_sigv4 *signer, const key_inputs *inputs,
-                            const kms_credentials *credentials, const char *text,
-                            char hex[2 * HASH_SIZE + 1], kms_error *err)
+/* The signature over the request whose canonical form has that hash. */
+static kms_status sign_hash(kms_sigv4 *signer, const key_inputs *inputs, const char *scope,
+                            const char *date, kms_bytes secret, char hex[2 * HASH_SIZE + 1],
+                            kms_error *err)
 {
+    char text[TEXT_MAX];
     uint8_t signature[HASH_SIZE];
+    builder b = {.text = text, .size = sizeof(text)};
     kms_secret key = {0};
-    kms_status st = signing_key(signer, inputs, credentials, &key, err);
+    kms_status st = signing_key(signer, inputs, secret, &key, err);
 
-    if (st == KMS_OK && !hmac(signer, kms_secret_bytes(&key), text, signature))
-        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
+    add(&b, "AWS4-HMAC-SHA256\n");
+    add(&b, date);
+    add(&b, "\n");
+    add(&b, scope);
+    add(&b, "\n");
+    add(&b, hex);
+    if (st == KMS_OK)
+        st = hmac(signer, kms_secret_bytes(&key), text, signature, err);
     if (st == KMS_OK)
         to_hex(signature, hex);
     kms_secret_clear(&key);
@@ -270,22 +299,19 @@ kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
                           const kms_credentials *credentials,
                           char authorization[KMS_SIGV4_AUTHORIZATION_MAX], kms_error *err)
 {
-    char hex[2 * HASH_SIZE + 1];
-    char scope[SCOPE_MAX], text[SCOPE_MAX + 160];
+    char hex[2 * HASH_SIZE + 1], scope[SCOPE_MAX];
     key_inputs inputs;
     builder b = {.text = authorization, .size = KMS_SIGV4_AUTHORIZATION_MAX};
     kms_status st;
 
-    if (!fill_inputs(signer, request, credentials, &inputs))
+    if (!fill_inputs(request, &inputs))
         return kms_fail(err, KMS_E_ARGUMENT, "date, region or service can't be signed");
-    st = canonical_hash(signer, request, hex, err);
-    if (st != KMS_OK)
-        return st;
-
     snprintf(scope, sizeof(scope), "%s/%s/%s/aws4_request", inputs.day, inputs.region,
              inputs.service);
-    snprintf(text, sizeof(text), "AWS4-HMAC-SHA256\n%s\n%s\n%s", request->date, scope, hex);
-    st = sign_text(signer, &inputs, credentials, text, hex, err);
+    st = canonical_hash(signer, request, hex, err);
+    if (st == KMS_OK)
+        st = sign_hash(signer, &inputs, scope, request->date,
+                       kms_secret_bytes(&credentials->secret_access_key), hex, err);
     if (st != KMS_OK)
         return st;
 

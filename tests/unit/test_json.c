@@ -195,8 +195,8 @@ static void a_request_keeps_its_secret_out_of_the_json_heap(void **state)
     kms_secret base64 = {0}, printed = {0};
 
     (void)state;
-    assert_int_equal(kms_json_add_secret(json, "Plaintext",
-                                         (kms_bytes){(const uint8_t *)"hello", 5}, &base64, NULL),
+    assert_int_equal(kms_json_add_bytes(json, "Plaintext", (kms_bytes){(const uint8_t *)"hello", 5},
+                                        &base64, NULL),
                      KMS_OK);
     assert_ptr_equal(kms_json_string(json, "Plaintext"), base64.data);
     assert_int_equal(kms_json_print(json, &printed, NULL), KMS_OK);
