@@ -24,7 +24,7 @@ typedef struct row {
 /* clang-format off */
 static const row rows[] = {
     { CKA_CLASS,             CLASS,     FIXED,    0 },
-    { CKA_KEY_TYPE,          KEY_TYPE,  FIXED,    0 },
+    { CKA_KEY_TYPE,          KEY_TYPE,  FREE,     0 },
     { CKA_VALUE_LEN,         VALUE_LEN, FREE,     0 },
     { CKA_LABEL,             LABEL,     FREE,     0 },
     { CKA_ID,                ID,        FREE,     0 },
@@ -96,7 +96,7 @@ static CK_RV get(const p11_object *object, CK_ATTRIBUTE_TYPE type, value *v)
         set_number(v, CKO_SECRET_KEY);
         break;
     case KEY_TYPE:
-        set_number(v, CKK_AES);
+        set_number(v, object->type);
         break;
     case VALUE_LEN:
         set_number(v, object->key != NULL ? 32 : object->value.len);
@@ -237,11 +237,14 @@ static CK_RV apply_one(p11_object *object, const permissions *may, const CK_ATTR
         return apply_bytes(attribute, object->id, sizeof(object->id), &object->id_len);
     case VALUE_LEN:
         return apply_number(attribute, value_len);
-    default: /* CLASS and KEY_TYPE */
+    case KEY_TYPE:
+        rv = apply_number(attribute, &object->type);
+        return rv == CKR_OK && object->type != CKK_AES && object->type != CKK_GENERIC_SECRET
+                   ? CKR_TEMPLATE_INCONSISTENT
+                   : rv;
+    default: /* CLASS */
         rv = apply_number(attribute, &number);
-        if (rv == CKR_OK && number != (r->kind == CLASS ? CKO_SECRET_KEY : CKK_AES))
-            rv = CKR_TEMPLATE_INCONSISTENT;
-        return rv;
+        return rv == CKR_OK && number != CKO_SECRET_KEY ? CKR_TEMPLATE_INCONSISTENT : rv;
     }
 }
 
@@ -262,5 +265,7 @@ CK_RV p11_attribute_apply(p11_object *object, const p11_session_scope *scope,
     object->flags = P11_SENSITIVE | P11_ENCRYPT | P11_DECRYPT | P11_DESTROYABLE;
     for (CK_ULONG i = 0; i < count && rv == CKR_OK; i++)
         rv = apply_one(object, &may, &template[i], value_len);
+    if (object->type != CKK_AES) /* no mechanism encrypts with it */
+        object->flags &= ~(unsigned)(P11_ENCRYPT | P11_DECRYPT);
     return rv;
 }

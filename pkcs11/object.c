@@ -12,6 +12,7 @@ p11_object *p11_object_new(void)
 
     if (object != NULL) {
         atomic_init(&object->references, 1);
+        object->type = CKK_AES;
         object->generated_by = CK_UNAVAILABLE_INFORMATION;
     }
     return object;

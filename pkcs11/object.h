@@ -34,6 +34,7 @@ typedef struct p11_object {
     CK_SESSION_HANDLE session; /* that a data key lives in; 0 for KMS keys and token objects */
     bool hidden;               /* a KMS key that the last listing did not have; under the lock */
     kms_key *key;              /* NULL for a data key */
+    CK_KEY_TYPE type;          /* CKK_AES; a data key may also be CKK_GENERIC_SECRET */
     kms_secret value;          /* empty for a KMS key */
     unsigned flags;
     CK_ULONG generated_by; /* CKA_KEY_GEN_MECHANISM */

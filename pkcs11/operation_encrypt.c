@@ -54,7 +54,7 @@ static CK_RV check_key(const p11_object *key, const p11_mechanism *mechanism, di
 {
     if (key == NULL)
         return CKR_KEY_HANDLE_INVALID;
-    if ((mechanism->keys == P11_KMS_KEYS) != (key->key != NULL))
+    if ((mechanism->keys == P11_KMS_KEYS) != (key->key != NULL) || key->type != CKK_AES)
         return CKR_KEY_TYPE_INCONSISTENT;
     if ((key->flags & (way == ENCRYPT ? P11_ENCRYPT : P11_DECRYPT)) == 0)
         return CKR_KEY_FUNCTION_NOT_PERMITTED;

@@ -39,6 +39,8 @@ static CK_RV generate(const p11_session_scope *scope, const CK_ATTRIBUTE *templa
     if (object == NULL)
         return CKR_HOST_MEMORY;
     rv = p11_attribute_apply(object, scope, template, count, &size);
+    if (rv == CKR_OK && object->type != CKK_AES)
+        rv = CKR_TEMPLATE_INCONSISTENT;
     if (rv == CKR_OK)
         rv = check_size(size);
     if (rv == CKR_OK && kms_client_check_enabled(scope->module->client, &err) != KMS_OK)

@@ -108,7 +108,7 @@ static CK_RV unwrap(p11_module *module, const p11_object *wrapping, kms_bytes wr
         KMS_OK)
         return unwrap_failed(module, &err);
     len = object->value.len;
-    if (len != 16 && len != 24 && len != 32)
+    if (object->type == CKK_AES && len != 16 && len != 24 && len != 32)
         return CKR_WRAPPED_KEY_LEN_RANGE;
     return value_len != 0 && value_len != len ? CKR_TEMPLATE_INCONSISTENT : CKR_OK;
 }
