@@ -314,10 +314,10 @@ typedef struct receiver {
     kms_status status;
 } receiver;
 
-static kms_status count_received(receiver *to, size_t len)
+static kms_status count_received(receiver *to, size_t len, size_t max)
 {
-    if (len > KMS_REPLY_MAX - to->received)
-        return kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", KMS_REPLY_MAX);
+    if (len > max || to->received > max - len)
+        return kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", max);
     to->received += len;
     return KMS_OK;
 }
@@ -327,7 +327,7 @@ static size_t receive_body(char *data, size_t size, size_t count, void *arg)
     receiver *to = arg;
     size_t len = size * count;
 
-    to->status = count_received(to, len);
+    to->status = count_received(to, len, KMS_REPLY_MAX);
     if (to->status == KMS_OK)
         to->status =
             kms_secret_append(&to->reply->body, (kms_bytes){(const uint8_t *)data, len}, to->err);
@@ -360,7 +360,7 @@ static size_t receive_header(char *data, size_t size, size_t count, void *arg)
     size_t len = size * count;
     char text[32];
 
-    to->status = count_received(to, len);
+    to->status = count_received(to, len, KMS_REPLY_HEADERS_MAX);
     if (to->status != KMS_OK)
         return 0;
     if (header_value(data, len, "x-amzn-RequestId", reply->request_id, sizeof(reply->request_id)) ||

@@ -13,7 +13,8 @@
 #include <openssl/types.h>
 #include <stdbool.h>
 
-#define KMS_REPLY_MAX ((size_t)1024 * 1024)
+#define KMS_REPLY_MAX         ((size_t)1024 * 1024) /* bytes, headers included */
+#define KMS_REPLY_HEADERS_MAX ((size_t)64 * 1024)
 
 typedef struct kms_http kms_http;
 

@@ -117,6 +117,8 @@ static kms_status check_metadata(const kms_residency *residency, const kms_endpo
     for (char **arn = metadata->replica_arns; st == KMS_OK && arn != NULL && *arn != NULL; arn++)
         if (kms_residency_check_arn(residency, *arn, NULL, err) != KMS_OK)
             st = kms_fail(err, KMS_E_REPLICA_NOT_ALLOWED, "%s", *arn);
+    if (st != KMS_OK && err != NULL)
+        memcpy(err->request_id, metadata->request_id, sizeof(err->request_id));
     return st;
 }
 

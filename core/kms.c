@@ -273,6 +273,7 @@ kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, co
     copy_text(&x, metadata, "KeyUsage", &out->usage);
     copy_text(&x, metadata, "KeyState", &out->state);
     copy_replicas(&x, metadata, out);
+    memcpy(out->request_id, x.reply.request_id, sizeof(out->request_id));
     if (x.status != KMS_OK)
         kms_key_metadata_clear(out);
     return finish(&x);

@@ -13,6 +13,7 @@ typedef struct kms_key_metadata {
     char *arn, *id, *spec, *usage, *state;
     bool multi_region;
     char **replica_arns; /* of all related keys, the primary among them; NULL-terminated or NULL */
+    char request_id[64]; /* of the reply */
 } kms_key_metadata;
 
 void kms_key_metadata_clear(kms_key_metadata *metadata);
