@@ -84,6 +84,11 @@ long kms_deadline_left_ms(kms_deadline deadline)
     return (deadline.at.tv_sec - now.tv_sec) * 1000 + (deadline.at.tv_nsec - now.tv_nsec) / 1000000;
 }
 
+OSSL_LIB_CTX *kms_caller_libctx(const kms_caller *caller)
+{
+    return caller->libctx;
+}
+
 void kms_reply_clear(kms_reply *reply)
 {
     cJSON_Delete(reply->json);
@@ -229,6 +234,18 @@ static kms_status failed_reply(call *c)
     return st;
 }
 
+/* No reply has more than one of these. */
+static kms_status lift_secret(call *c, kms_reply *reply)
+{
+    static const char *const names[] = {"Plaintext", "SharedSecret", "Mac"};
+    kms_status st = KMS_OK;
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if (st == KMS_OK && reply->plaintext.data == NULL)
+            st = kms_json_lift_secret(&c->http.body, names[i], &reply->plaintext, c->err);
+    return st;
+}
+
 /* One signed request and its reply. */
 static kms_status attempt(call *c, kms_reply *reply)
 {
@@ -261,7 +278,7 @@ static kms_status attempt(call *c, kms_reply *reply)
     if (st == KMS_OK && c->http.status != 200)
         st = failed_reply(c);
     else if (st == KMS_OK)
-        st = kms_json_lift_secret(&c->http.body, "Plaintext", &reply->plaintext, c->err);
+        st = lift_secret(c, reply);
     if (st == KMS_OK)
         st = kms_json_parse(kms_secret_bytes(&c->http.body), &reply->json, c->err);
     if (st != KMS_OK && c->err != NULL)

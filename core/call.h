@@ -17,6 +17,9 @@ kms_status kms_caller_new(const kms_config *config, OSSL_LIB_CTX *libctx, kms_ca
                           kms_error *err);
 void kms_caller_free(kms_caller *caller);
 
+/* The library context it was made with. */
+OSSL_LIB_CTX *kms_caller_libctx(const kms_caller *caller);
+
 /* A moment by which something must be over. */
 typedef struct kms_deadline {
     struct timespec at; /* of CLOCK_MONOTONIC */
@@ -29,7 +32,7 @@ long kms_deadline_left_ms(kms_deadline deadline); /* 0 or less: it is over */
 /* Release with kms_reply_clear. */
 typedef struct kms_reply {
     cJSON *json;          /* the body without the secret */
-    kms_secret plaintext; /* its member Plaintext, if it had one */
+    kms_secret plaintext; /* its secret member (Plaintext, SharedSecret, Mac), if it had one */
     char request_id[64];
 } kms_reply;
 

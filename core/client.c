@@ -3,6 +3,7 @@
 #include "core/key.h"
 #include "core/libctx.h"
 #include "core/lock.h"
+#include "core/operation.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -225,6 +226,26 @@ kms_status kms_client_key(kms_client *client, const kms_address *address, kms_ke
     return st;
 }
 
+kms_status kms_client_key_of_reference(kms_client *client, const kms_reference *reference,
+                                       kms_key **out, kms_error *err)
+{
+    kms_address address = {.key = reference->arn};
+    kms_endpoint *endpoint = NULL;
+    kms_arn arn;
+    kms_status st = kms_arn_parse(reference->arn, &arn, err);
+
+    *out = NULL;
+    if (st == KMS_OK)
+        st = kms_residency_check_arn(client->residency, reference->arn, NULL, err);
+    address.region = arn.region;
+    if (st == KMS_OK)
+        st = prepare(client, &address, &endpoint, err);
+    if (st == KMS_OK)
+        st = kms_key_of_reference(client->libctx, endpoint, reference->arn,
+                                  (kms_bytes){reference->spki.data, reference->spki.len}, out, err);
+    return st;
+}
+
 /* A growing list of owned strings, and the key ids that have an alias. */
 typedef struct listing {
     char **items;
@@ -334,28 +355,38 @@ static kms_status confirm(kms_client *client, kms_key *key, kms_error *err)
     return kms_key_cache_confirm(client->keys, client->caller, client->residency, key, err);
 }
 
+kms_status kms_operation_begin(kms_client *client, kms_key *key, kms_caller **caller,
+                               kms_error *err)
+{
+    kms_status st = kms_client_check_enabled(client, err);
+
+    if (st == KMS_OK)
+        st = start(client, err);
+    if (st == KMS_OK)
+        st = confirm(client, key, err);
+    *caller = client->caller;
+    return st;
+}
+
+kms_status kms_operation_end(kms_client *client, const kms_key *key, kms_status st)
+{
+    if (st == KMS_E_NOT_FOUND || st == KMS_E_KEY_DISABLED || st == KMS_E_KEY_STATE)
+        kms_key_cache_forget(client->keys, key);
+    return st;
+}
+
 /* What an operation's failure means for the cache and for the reader. */
 static kms_status conclude(kms_client *client, const kms_key *key, const kms_context *context,
                            kms_status st, kms_error *err)
 {
     char names[256];
 
-    switch (st) {
-    case KMS_E_NOT_FOUND:
-    case KMS_E_KEY_DISABLED:
-    case KMS_E_KEY_STATE:
-        kms_key_cache_forget(client->keys, key);
-        break;
-    case KMS_E_CONTEXT_MISMATCH:
-        /* KMS says no more than "invalid"; names, never values, show what was sent. */
+    /* KMS says no more than "invalid"; names, never values, show what was sent. */
+    if (st == KMS_E_CONTEXT_MISMATCH && err != NULL) {
         kms_context_names(context, names, sizeof(names));
-        if (err != NULL)
-            snprintf(err->detail, sizeof(err->detail), "sent %s to %s", names, kms_key_arn(key));
-        break;
-    default:
-        break;
+        snprintf(err->detail, sizeof(err->detail), "sent %s to %s", names, kms_key_arn(key));
     }
-    return st;
+    return kms_operation_end(client, key, st);
 }
 
 static kms_status check_ciphertext(kms_bytes ciphertext, kms_error *err)

@@ -10,11 +10,13 @@
 #define KMS_CORE_CLIENT_H
 
 #include "core/address.h"
+#include "core/algorithm.h"
 #include "core/bytes.h"
 #include "core/config.h"
 #include "core/context.h"
 #include "core/error.h"
 #include "core/limits.h"
+#include "core/reference.h"
 #include "core/secret.h"
 
 #include <openssl/types.h>
@@ -27,8 +29,8 @@ typedef struct kms_key kms_key; /* a key as KMS described it: immutable, counted
  * credentials are errors of the first operation, not of opening. */
 kms_status kms_client_open(const kms_config_given *given, kms_client **out, kms_error *err);
 
-/* Closes the connections and cleanses all caches. No other thread may be inside the client. Keys
- * may outlive it. */
+/* Closes the connections and cleanses all caches. No other thread may be inside the client, and
+ * all keys must have been freed. */
 void kms_client_close(kms_client *client);
 
 /* For process exit, when libssl may be gone: cleanses the credentials, and leaves the memory where
@@ -50,6 +52,12 @@ kms_status kms_client_check_enabled(const kms_client *client, kms_error *err);
 kms_status kms_client_key(kms_client *client, const kms_address *address, kms_key **out,
                           kms_error *err);
 
+/* The key that a reference names, without network; residency is checked, the rest when it is used.
+ * *out is a new reference. Errors: KMS_E_REGION_*, KMS_E_ENDPOINT_*, KMS_E_PUBLIC_KEY,
+ * KMS_E_DISABLED. */
+kms_status kms_client_key_of_reference(kms_client *client, const kms_reference *reference,
+                                       kms_key **out, kms_error *err);
+
 kms_key *kms_key_ref(kms_key *key);
 void kms_key_free(kms_key *key); /* drops one reference; NULL is allowed */
 
@@ -62,6 +70,14 @@ const char *kms_key_spec(const kms_key *key);  /* "SYMMETRIC_DEFAULT" */
 const char *kms_key_usage(const kms_key *key); /* "ENCRYPT_DECRYPT" */
 const char *kms_key_state(const kms_key *key); /* "Enabled", as of loading */
 bool kms_key_is_symmetric(const kms_key *key); /* SYMMETRIC_DEFAULT for ENCRYPT_DECRYPT */
+
+/* The row of an asymmetric or HMAC key; NULL: symmetric, or of a spec this version doesn't know. */
+const kms_key_spec_row *kms_key_kind(const kms_key *key);
+
+/* The public half of an asymmetric key, as DER SubjectPublicKeyInfo and as a key in the client's
+ * library context, which must not be freed before the key. Empty and NULL for other keys. */
+kms_bytes kms_key_spki(const kms_key *key);
+EVP_PKEY *kms_key_public(const kms_key *key);
 
 /* Lists key addresses that the credentials can see: each alias with a target, and each key without
  * an alias. addresses is an owned array of count owned strings ("alias/NAME" or key id); release

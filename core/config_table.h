@@ -26,6 +26,8 @@ X(OPERATION_TIMEOUT, "operation_timeout_ms", NUMBER(1, 600000), "15000", NULL, "
 X(MAX_ATTEMPTS, "max_attempts", NUMBER(1, 10), "3", "AWS_MAX_ATTEMPTS", "Attempts in all, the first included.") \
 X(MAX_IDLE_CONNECTIONS, "max_idle_connections", NUMBER(1, 1000), "64", NULL, "Connections kept open for the next operation.") \
 X(KEY_CACHE_SECONDS, "key_cache_seconds", NUMBER(1, 86400), "3600", NULL, "Seconds for which an alias and a key's metadata are taken from memory.") \
+X(VERIFY_SIGNATURES, "verify_signatures", FLAG, "yes", NULL, "Verify each signature with the key's public half before it is given out. Costs no request.") \
+X(ALLOW_KEY_CREATION, "allow_key_creation", FLAG, "no", NULL, "Let programs create keys in KMS (openssl genpkey -provider kms).") \
 X(LOG, "log", TEXT, "stderr", "KMS_PROVIDER_LOG", "Where error lines go: stderr, syslog, off, or a file's absolute path. The file is made for its owner alone, and a symbolic link is not followed.")
 /* clang-format on */
 

@@ -68,6 +68,13 @@ kms_status kms_fail(kms_error *err, kms_status status, const char *format, ...)
     return status;
 }
 
+kms_status kms_refail(kms_error *err, kms_status status)
+{
+    if (err != NULL)
+        err->status = status;
+    return status;
+}
+
 const char *kms_status_name(kms_status status)
 {
     return row_of(status)->name;

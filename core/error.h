@@ -32,6 +32,10 @@ typedef struct kms_error {
 kms_status kms_fail(kms_error *err, kms_status status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Gives a recorded error another status, where a caller knows better what it means: detail,
+ * exception and request id stay. Returns status. */
+kms_status kms_refail(kms_error *err, kms_status status);
+
 /* The facts of one status. Valid for the process's life; never NULL. */
 const char *kms_status_name(kms_status status); /* "KMS_E_NOT_FOUND" */
 const char *kms_status_sentence(kms_status status);

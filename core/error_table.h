@@ -23,6 +23,8 @@ X(ENDPOINT_INVALID,      CKR_FUNCTION_REJECTED,        2, "endpoint is not valid
 X(ENDPOINT_NOT_ALLOWED,  CKR_FUNCTION_REJECTED,        3, "endpoint is not in an allowed region", "use an endpoint whose name carries an allowed region, or list it in trusted_endpoints with its region") \
 X(REPLICA_NOT_ALLOWED,   CKR_FUNCTION_REJECTED,        3, "multi-Region key has a replica outside the allowed set", "use a key whose replicas are all in the EU") \
 X(KEY_ADDRESS,           CKR_ARGUMENTS_BAD,            2, "key address is not valid", "write kms:alias/NAME, kms:KEY-ID or kms:ARN, with ?region=, ?profile= or ?context.NAME=") \
+X(KEY_REFERENCE,         CKR_ARGUMENTS_BAD,            2, "key reference is damaged", "write it again: openssl pkey -provider default -provider kms -in kms:KEY -out FILE") \
+X(CREATION_NOT_ALLOWED,  CKR_FUNCTION_REJECTED,        3, "creating keys is not allowed", "set allow_key_creation = yes in kms.conf, or create the key with AWS's tools") \
 X(KEY_MISSING,           CKR_ARGUMENTS_BAD,            2, "no key is configured", "set key in kms.conf or KMS_KEY_ALIAS") \
 X(CONTEXT_MISSING,       CKR_MECHANISM_PARAM_INVALID,  3, "encryption context is missing", "give one, for example -pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-1, or set defaults in [context]") \
 X(CONTEXT_REQUIRED,      CKR_MECHANISM_PARAM_INVALID,  3, "encryption context lacks a required name", "add the name; see required_context in kms.conf(5)") \
@@ -46,6 +48,14 @@ X(KEY_DISABLED,          CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is disabled", "
 X(KEY_STATE,             CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is in a state that does not allow this", "look at the key's state in KMS (pending deletion, pending import, creating)") \
 X(KEY_USAGE,             CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is made for another use", "use a key whose KeyUsage and KeySpec fit the operation") \
 X(KEY_UNAVAILABLE,       CKR_DEVICE_ERROR,             5, "key is unavailable at the moment", "try again; if it stays, look at the key's state in KMS") \
+X(CIPHERTEXT_INVALID,    CKR_ENCRYPTED_DATA_INVALID,   7, "ciphertext cannot be decrypted", "check that it is whole, and was made with this key's public half, OAEP padding and the same digest") \
+X(MESSAGE_TOO_LARGE,     CKR_DATA_LEN_RANGE,           7, "message is larger than 4096 bytes, the limit of KMS", "sign a digest instead, with an RSA or NIST curve key, or authenticate a digest") \
+X(MESSAGE_EMPTY,         CKR_DATA_LEN_RANGE,           7, "message is empty", "KMS takes 1 to 4096 bytes") \
+X(DIGEST_SIZE,           CKR_DATA_LEN_RANGE,           7, "digest has the wrong size", "give the whole digest, of the algorithm that is named") \
+X(ALGORITHM,             CKR_MECHANISM_PARAM_INVALID,  2, "KMS has no such algorithm for this key", "use a digest, padding and salt length that KMS has; see kms-provider(7)") \
+X(PEER_KEY,              CKR_MECHANISM_PARAM_INVALID,  7, "peer's public key does not fit", "use a public key on the same curve") \
+X(PUBLIC_KEY,            CKR_DEVICE_ERROR,             5, "public key is not valid", "check the key reference, or that the endpoint is really KMS") \
+X(MAC_MISMATCH,          CKR_SIGNATURE_INVALID,        7, "MAC is not right", "check the message, the MAC and the key") \
 X(INCORRECT_KEY,         CKR_ENCRYPTED_DATA_INVALID,   7, "ciphertext belongs to another key", "decrypt it with the key that encrypted it") \
 X(NOT_EXPORTABLE,        CKR_KEY_UNEXTRACTABLE,        3, "key material of a KMS key cannot be exported", "use the key by its address; it never leaves KMS") \
 X(REQUEST_REFUSED,       CKR_FUNCTION_FAILED,          6, "KMS refused the request", "the detail says what KMS did not accept") \
@@ -59,6 +69,7 @@ X(TLS_HANDSHAKE,         CKR_DEVICE_ERROR,             6, "TLS connection to KMS
 X(REPLY_TOO_LARGE,       CKR_DEVICE_ERROR,             6, "reply is larger than allowed", "check that the endpoint is really KMS") \
 X(REPLY_MALFORMED,       CKR_DEVICE_ERROR,             6, "reply of KMS is not valid", "check that the endpoint is really KMS and that no proxy alters replies") \
 X(REPLY_OTHER_KEY,       CKR_DEVICE_ERROR,             6, "reply comes from another key than asked", "the result was thrown away; check the endpoint") \
+X(REPLY_SIGNATURE,       CKR_DEVICE_ERROR,             6, "signature made by KMS does not verify", "the result was thrown away; check the endpoint and that the public key is this key's") \
 X(REPLY_REGION,          CKR_DEVICE_ERROR,             6, "reply comes from another region than asked", "the result was thrown away; check the endpoint")
 /* clang-format on */
 

@@ -1,7 +1,10 @@
 #include "core/key.h"
 
 #include "core/lock.h"
+#include "core/public_key.h"
 
+#include <limits.h>
+#include <openssl/evp.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +19,10 @@ struct kms_key {
     const kms_endpoint *endpoint;
     char *alias; /* NULL where it was loaded by id or ARN */
     kms_key_metadata metadata;
-    atomic_llong confirmed; /* when KMS last described it, in monotonic seconds */
+    const kms_key_spec_row *kind; /* NULL: symmetric, or unknown to this version */
+    kms_buffer spki;              /* DER of the public half; empty: it has none */
+    EVP_PKEY *public;             /* likewise, in the client's library context */
+    atomic_llong confirmed;       /* when KMS last described it, in monotonic seconds */
 };
 
 kms_key *kms_key_ref(kms_key *key)
@@ -30,6 +36,8 @@ void kms_key_free(kms_key *key)
     if (key == NULL || atomic_fetch_sub(&key->references, 1) != 1)
         return;
     kms_key_metadata_clear(&key->metadata);
+    kms_buffer_clear(&key->spki);
+    EVP_PKEY_free(key->public);
     free(key->alias);
     free(key);
 }
@@ -72,6 +80,21 @@ const char *kms_key_usage(const kms_key *key)
 const char *kms_key_state(const kms_key *key)
 {
     return key->metadata.state;
+}
+
+const kms_key_spec_row *kms_key_kind(const kms_key *key)
+{
+    return key->kind;
+}
+
+kms_bytes kms_key_spki(const kms_key *key)
+{
+    return (kms_bytes){key->spki.data, key->spki.len};
+}
+
+EVP_PKEY *kms_key_public(const kms_key *key)
+{
+    return key->public;
 }
 
 bool kms_key_is_symmetric(const kms_key *key)
@@ -130,6 +153,21 @@ static const char *alias_of(const char *name)
     return kms_alias_is(resource) ? resource : NULL;
 }
 
+/* The public half of an asymmetric key: it never changes, so it is part of the key. */
+static kms_status load_public(kms_caller *caller, kms_key *key, kms_error *err)
+{
+    kms_status st;
+
+    key->kind = kms_key_spec_find(key->metadata.spec);
+    if (key->kind == NULL || strcmp(key->kind->type, "HMAC") == 0)
+        return KMS_OK;
+    st = kms_get_public_key(caller, key->endpoint, key->metadata.arn, &key->spki, err);
+    if (st == KMS_OK)
+        st = kms_public_key_read(kms_caller_libctx(caller), kms_key_spki(key), key->kind,
+                                 &key->public, NULL, err);
+    return st;
+}
+
 /* Asks KMS. */
 static kms_status load(kms_caller *caller, const kms_residency *residency,
                        const kms_endpoint *endpoint, const char *name, kms_key **out,
@@ -150,6 +188,66 @@ static kms_status load(kms_caller *caller, const kms_residency *residency,
         st = kms_describe_key(caller, endpoint, name, &key->metadata, err);
     if (st == KMS_OK)
         st = check_metadata(residency, endpoint, name, &key->metadata, err);
+    if (st == KMS_OK)
+        st = load_public(caller, key, err);
+    if (st != KMS_OK) {
+        kms_key_free(key);
+        return st;
+    }
+    *out = key;
+    return KMS_OK;
+}
+
+static kms_status copy_text(char **to, const char *text, kms_error *err)
+{
+    *to = strdup(text);
+    return *to != NULL ? KMS_OK : kms_fail(err, KMS_E_NO_MEMORY, "key");
+}
+
+/* The metadata that an ARN and a public half tell. */
+static kms_status infer_metadata(kms_key *key, const char *arn, kms_error *err)
+{
+    const bool symmetric = key->public == NULL;
+    const char *id = strrchr(arn, '/') + 1;
+    kms_key_metadata *metadata = &key->metadata;
+    kms_status st = copy_text(&metadata->arn, arn, err);
+
+    metadata->multi_region = strncmp(id, "mrk-", 4) == 0;
+    if (st == KMS_OK)
+        st = copy_text(&metadata->id, id, err);
+    if (st == KMS_OK)
+        st = copy_text(&metadata->spec, symmetric ? "SYMMETRIC_DEFAULT" : key->kind->name, err);
+    if (st == KMS_OK)
+        st = copy_text(&metadata->usage, symmetric ? "ENCRYPT_DECRYPT" : "", err);
+    if (st == KMS_OK)
+        st = copy_text(&metadata->state, "", err);
+    return st;
+}
+
+kms_status kms_key_of_reference(OSSL_LIB_CTX *libctx, const kms_endpoint *endpoint, const char *arn,
+                                kms_bytes spki, kms_key **out, kms_error *err)
+{
+    kms_key *key = calloc(1, sizeof(*key));
+    kms_status st = KMS_OK;
+
+    *out = NULL;
+    if (key == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "key");
+    atomic_init(&key->references, 1);
+    atomic_init(&key->confirmed, LLONG_MIN / 2);
+    key->endpoint = endpoint;
+    if (spki.len != 0) {
+        key->spki.data = malloc(spki.len);
+        if (key->spki.data == NULL) {
+            st = kms_fail(err, KMS_E_NO_MEMORY, "key");
+        } else {
+            memcpy(key->spki.data, spki.data, spki.len);
+            key->spki.len = spki.len;
+            st = kms_public_key_read(libctx, spki, NULL, &key->public, &key->kind, err);
+        }
+    }
+    if (st == KMS_OK)
+        st = infer_metadata(key, arn, err);
     if (st != KMS_OK) {
         kms_key_free(key);
         return st;

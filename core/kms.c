@@ -16,7 +16,7 @@ typedef struct exchange {
     kms_caller *caller;
     const kms_endpoint *endpoint;
     cJSON *request;
-    kms_secret text; /* Base64 that the request points at */
+    kms_secret texts[2]; /* Base64 that the request points at */
     kms_reply reply;
     kms_error *err;
     kms_status status;
@@ -38,7 +38,8 @@ static kms_status finish(exchange *x)
         snprintf(x->err->request_id, sizeof(x->err->request_id), "%s", x->reply.request_id);
     cJSON_Delete(x->request);
     kms_reply_clear(&x->reply);
-    kms_secret_clear(&x->text);
+    kms_secret_clear(&x->texts[0]);
+    kms_secret_clear(&x->texts[1]);
     return x->status;
 }
 
@@ -57,8 +58,10 @@ static void put_number(exchange *x, const char *name, size_t value)
 
 static void put_bytes(exchange *x, const char *name, kms_bytes bytes)
 {
+    kms_secret *text = &x->texts[x->texts[0].data == NULL ? 0 : 1];
+
     if (x->status == KMS_OK)
-        x->status = kms_json_add_bytes(x->request, name, bytes, &x->text, x->err);
+        x->status = kms_json_add_bytes(x->request, name, bytes, text, x->err);
 }
 
 static void put_context(exchange *x, const char *name, const kms_context *context)
@@ -77,6 +80,19 @@ static void call_kms(exchange *x, const char *operation)
 {
     if (x->status == KMS_OK)
         x->status = kms_call(x->caller, x->endpoint, operation, x->request, &x->reply, x->err);
+}
+
+/* The reply must name the algorithm that was asked. */
+static void check_algorithm(exchange *x, const char *member, const kms_algorithm *algorithm)
+{
+    const char *got;
+
+    if (x->status != KMS_OK)
+        return;
+    got = kms_json_string(x->reply.json, member);
+    if (got == NULL || strcmp(got, algorithm->name) != 0)
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "asked for %s, got %s", algorithm->name,
+                             got != NULL ? got : "no algorithm");
 }
 
 /* The member of the reply that names the key must be the ARN that was asked. */
@@ -290,6 +306,88 @@ void kms_key_metadata_clear(kms_key_metadata *metadata)
     free(metadata->usage);
     free(metadata->state);
     *metadata = (kms_key_metadata){0};
+}
+
+kms_status kms_sign(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                    const kms_algorithm *algorithm, kms_bytes input, kms_buffer *signature,
+                    kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_text(&x, "SigningAlgorithm", algorithm->name);
+    put_text(&x, "MessageType", algorithm->digest_len != 0 ? "DIGEST" : "RAW");
+    put_bytes(&x, "Message", input);
+    call_kms(&x, "Sign");
+    check_key(&x, "KeyId", key_arn);
+    check_algorithm(&x, "SigningAlgorithm", algorithm);
+    take_bytes(&x, "Signature", KMS_SIGNATURE_MAX, signature);
+    return finish(&x);
+}
+
+kms_status kms_decrypt_oaep(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                            const kms_algorithm *algorithm, kms_bytes ciphertext,
+                            kms_secret *plaintext, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_text(&x, "EncryptionAlgorithm", algorithm->name);
+    put_bytes(&x, "CiphertextBlob", ciphertext);
+    call_kms(&x, "Decrypt");
+    check_key(&x, "KeyId", key_arn);
+    check_algorithm(&x, "EncryptionAlgorithm", algorithm);
+    take_plaintext(&x, 0, plaintext);
+    return finish(&x);
+}
+
+kms_status kms_derive_shared_secret(kms_caller *caller, const kms_endpoint *endpoint,
+                                    const char *key_arn, kms_bytes peer, size_t size,
+                                    kms_secret *secret, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_text(&x, "KeyAgreementAlgorithm", "ECDH");
+    put_bytes(&x, "PublicKey", peer);
+    call_kms(&x, "DeriveSharedSecret");
+    check_key(&x, "KeyId", key_arn);
+    take_plaintext(&x, size, secret);
+    return finish(&x);
+}
+
+kms_status kms_generate_mac(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                            const kms_algorithm *algorithm, kms_bytes message, kms_secret *mac,
+                            kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_text(&x, "MacAlgorithm", algorithm->name);
+    put_bytes(&x, "Message", message);
+    call_kms(&x, "GenerateMac");
+    check_key(&x, "KeyId", key_arn);
+    check_algorithm(&x, "MacAlgorithm", algorithm);
+    take_plaintext(&x, algorithm->digest_len, mac);
+    return finish(&x);
+}
+
+kms_status kms_verify_mac(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                          const kms_algorithm *algorithm, kms_bytes message, kms_bytes mac,
+                          kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_text(&x, "MacAlgorithm", algorithm->name);
+    put_bytes(&x, "Message", message);
+    put_bytes(&x, "Mac", mac);
+    call_kms(&x, "VerifyMac");
+    check_key(&x, "KeyId", key_arn);
+    check_algorithm(&x, "MacAlgorithm", algorithm);
+    if (x.status == KMS_OK && !kms_json_flag(x.reply.json, "MacValid"))
+        x.status = kms_fail(err, KMS_E_MAC_MISMATCH, "%s", key_arn);
+    return finish(&x);
 }
 
 kms_status kms_get_public_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,

@@ -5,6 +5,7 @@
 #ifndef KMS_CORE_KMS_H
 #define KMS_CORE_KMS_H
 
+#include "core/algorithm.h"
 #include "core/call.h"
 #include "core/context.h"
 
@@ -36,6 +37,28 @@ kms_status kms_generate_random(kms_caller *caller, const kms_endpoint *endpoint,
 /* key: any of the four forms of a key identifier. */
 kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key,
                             kms_key_metadata *out, kms_error *err);
+/* Signs a digest of the algorithm's size, or with Ed25519 a message (KMS Sign). ECDSA signatures
+ * are DER, RSA's have the size of the modulus, Ed25519's 64 bytes. */
+kms_status kms_sign(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                    const kms_algorithm *algorithm, kms_bytes input, kms_buffer *signature,
+                    kms_error *err);
+/* Decrypts RSA-OAEP (KMS Decrypt). */
+kms_status kms_decrypt_oaep(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                            const kms_algorithm *algorithm, kms_bytes ciphertext,
+                            kms_secret *plaintext, kms_error *err);
+/* ECDH with a peer's public key, a DER SubjectPublicKeyInfo on the same curve (KMS
+ * DeriveSharedSecret): the x coordinate of size bytes. */
+kms_status kms_derive_shared_secret(kms_caller *caller, const kms_endpoint *endpoint,
+                                    const char *key_arn, kms_bytes peer, size_t size,
+                                    kms_secret *secret, kms_error *err);
+/* An HMAC of up to KMS_PLAINTEXT_MAX bytes (KMS GenerateMac), and whether one is right (KMS
+ * VerifyMac): KMS_E_MAC_MISMATCH where it is not. */
+kms_status kms_generate_mac(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                            const kms_algorithm *algorithm, kms_bytes message, kms_secret *mac,
+                            kms_error *err);
+kms_status kms_verify_mac(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                          const kms_algorithm *algorithm, kms_bytes message, kms_bytes mac,
+                          kms_error *err);
 /* DER SubjectPublicKeyInfo. */
 kms_status kms_get_public_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
                               kms_buffer *spki, kms_error *err);

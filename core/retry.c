@@ -19,6 +19,7 @@ static const kms_exception exceptions[] = {
     { "InvalidCiphertextException",               KMS_E_CONTEXT_MISMATCH,    KMS_RETRY_NEVER },
     { "IncorrectKeyException",                    KMS_E_INCORRECT_KEY,       KMS_RETRY_NEVER },
     { "InvalidArnException",                      KMS_E_KEY_ADDRESS,         KMS_RETRY_NEVER },
+    { "KMSInvalidMacException",                   KMS_E_MAC_MISMATCH,        KMS_RETRY_NEVER },
     { "UnsupportedOperationException",            KMS_E_KEY_USAGE,           KMS_RETRY_NEVER },
     { "KMSInternalException",                     KMS_E_SERVICE,             KMS_RETRY_TRANSIENT },
     { "DependencyTimeoutException",               KMS_E_SERVICE,             KMS_RETRY_TRANSIENT },

@@ -6,19 +6,19 @@
 /* The parts of core from the bottom up: a part may include itself and what stands above it here.
  * One line is one layer, in which parts may know one another. */
 static const char *const layers[] = {
-    "error error_table bytes limits",
+    "error error_table bytes limits algorithm",
     "config config_table",
     "secret secret_heap",
     "arn json",
     "context",
-    "address residency log",
+    "address residency log reference",
     "lock libctx",
     "credentials",
     "endpoint",
     "sigv4 http",
     "retry call",
-    "kms",
-    "key client",
+    "kms public_key",
+    "key client operation asymmetric",
 };
 
 /* What core does not know: the doors and their interfaces. */
