@@ -24,6 +24,7 @@ typedef struct connection {
     kms_http *http;
     curl_socket_t sockets[SOCKETS_MAX]; /* open ones, CURL_SOCKET_BAD elsewhere */
     bool busy;
+    pthread_t user; /* the thread that has or had it */
     struct connection *next_idle;
     struct connection *next, *previous; /* all of the pool's connections */
     char message[CURL_ERROR_SIZE];
@@ -37,7 +38,7 @@ struct kms_http {
     kms_lock lock; /* guards all that follows */
     pid_t owner;
     bool curl_ready;
-    connection *idle; /* last used first: the warmest connection serves next */
+    connection *idle; /* last used first */
     connection *all;
     long idle_count;
 };
@@ -252,6 +253,26 @@ static connection *new_connection(kms_http *http, kms_error *err)
     return conn;
 }
 
+/* Takes an idle connection out of the list: the one that this thread had last, whose memory is in
+ * its caches and in its part of the heap, else the one that was used last. NULL: none is idle. */
+static connection *take_idle(kms_http *http)
+{
+    connection **link = &http->idle, *conn;
+
+    while (*link != NULL && !pthread_equal((*link)->user, pthread_self()))
+        link = &(*link)->next_idle;
+    if (*link == NULL)
+        link = &http->idle;
+    conn = *link;
+    if (conn != NULL) {
+        *link = conn->next_idle;
+        http->idle_count--;
+        conn->busy = true;
+        conn->user = pthread_self();
+    }
+    return conn;
+}
+
 /* Takes an idle connection, or makes one. Called inside the scope. */
 static kms_status lend(kms_http *http, connection **out, kms_error *err)
 {
@@ -267,11 +288,8 @@ static kms_status lend(kms_http *http, connection **out, kms_error *err)
         if (!http->curl_ready)
             st = kms_fail(err, KMS_E_INTERNAL, "libcurl can't be initialised");
     }
-    if (st == KMS_OK && (conn = http->idle) != NULL) {
-        http->idle = conn->next_idle;
-        http->idle_count--;
-        conn->busy = true;
-    }
+    if (st == KMS_OK)
+        conn = take_idle(http);
     kms_lock_give(&http->lock);
 
     if (st == KMS_OK && conn == NULL) {
@@ -279,6 +297,7 @@ static kms_status lend(kms_http *http, connection **out, kms_error *err)
         if (conn == NULL)
             return err != NULL ? err->status : KMS_E_NO_MEMORY;
         conn->busy = true;
+        conn->user = pthread_self();
         kms_lock_take(&http->lock);
         link_connection(http, conn);
         kms_lock_give(&http->lock);

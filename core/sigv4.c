@@ -69,9 +69,34 @@ void kms_sigv4_date(time_t now, char date[KMS_SIGV4_DATE_SIZE])
     strftime(date, KMS_SIGV4_DATE_SIZE, "%Y%m%dT%H%M%SZ", &utc);
 }
 
-static bool sha256(const kms_sigv4 *signer, kms_bytes data, uint8_t out[HASH_SIZE])
+/* One signature in the making: its hashes share a context, and its HMACs a place in locked memory.
+ */
+typedef struct signing {
+    const EVP_MD *sha256;
+    EVP_MD_CTX *hash;
+    uint8_t *block; /* HASH_BLOCK + TEXT_MAX bytes */
+} signing;
+
+static kms_status begin(const kms_sigv4 *signer, signing *s, kms_error *err)
 {
-    return EVP_Digest(data.data, data.len, out, NULL, signer->sha256, NULL) == 1;
+    *s = (signing){.sha256 = signer->sha256, .hash = EVP_MD_CTX_new()};
+    if (s->hash == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "signature");
+    s->block = kms_locked_alloc(HASH_BLOCK + TEXT_MAX);
+    return s->block != NULL ? KMS_OK : kms_fail(err, KMS_E_MEMORY_LOCK, "signature");
+}
+
+static void end(signing *s)
+{
+    EVP_MD_CTX_free(s->hash);
+    kms_locked_free(s->block);
+}
+
+static bool sha256(signing *s, kms_bytes data, uint8_t out[HASH_SIZE])
+{
+    return EVP_DigestInit_ex2(s->hash, s->sha256, NULL) == 1 &&
+           EVP_DigestUpdate(s->hash, data.data, data.len) == 1 &&
+           EVP_DigestFinal_ex(s->hash, out, NULL) == 1;
 }
 
 static void to_hex(const uint8_t bytes[HASH_SIZE], char hex[2 * HASH_SIZE + 1])
@@ -143,19 +168,19 @@ static void add_canonical(builder *b, const kms_sigv4_request *request, const ch
 }
 
 /* The canonical request holds the session token, so it is built in locked memory. */
-static kms_status canonical_hash(const kms_sigv4 *signer, const kms_sigv4_request *request,
+static kms_status canonical_hash(signing *s, const kms_sigv4_request *request,
                                  char hex[2 * HASH_SIZE + 1], kms_error *err)
 {
     uint8_t hash[HASH_SIZE];
     kms_secret text = {0};
     kms_status st = kms_secret_reserve(&text, canonical_size(request), err);
     builder b = {.text = (char *)text.data, .size = text.cap};
-    bool ok = st == KMS_OK && sha256(signer, request->body, hash);
+    bool ok = st == KMS_OK && sha256(s, request->body, hash);
 
     if (ok) {
         to_hex(hash, hex);
         add_canonical(&b, request, hex);
-        ok = !b.overflow && sha256(signer, (kms_bytes){text.data, b.len}, hash);
+        ok = !b.overflow && sha256(s, (kms_bytes){text.data, b.len}, hash);
         to_hex(hash, hex);
     }
     kms_secret_clear(&text);
@@ -166,51 +191,45 @@ static kms_status canonical_hash(const kms_sigv4 *signer, const kms_sigv4_reques
 
 /* out = HMAC-SHA-256(key, text) as RFC 2104 has it; out may be the key. Not by EVP_MAC, which costs
  * three times as much a signature, most of it for copies of the key in ordinary memory. */
-static kms_status hmac(const kms_sigv4 *signer, kms_bytes key, const char *text,
-                       uint8_t out[HASH_SIZE], kms_error *err)
+static bool hmac(signing *s, kms_bytes key, const char *text, uint8_t out[HASH_SIZE])
 {
     size_t len = strlen(text);
-    kms_secret work = {0};
-    kms_status st = kms_secret_reserve(&work, HASH_BLOCK + len + HASH_SIZE, err);
-    bool ok = st == KMS_OK;
-    uint8_t *block = work.data;
+    uint8_t *block = s->block;
 
-    if (ok && key.len > HASH_BLOCK)
-        ok = sha256(signer, key, block);
-    else if (ok)
+    if (len > TEXT_MAX)
+        return false;
+    memset(block, 0, HASH_BLOCK);
+    if (key.len <= HASH_BLOCK)
         memcpy(block, key.data, key.len);
-    if (ok) {
-        for (size_t i = 0; i < HASH_BLOCK; i++)
-            block[i] ^= 0x36;
-        memcpy(block + HASH_BLOCK, text, len);
-        ok = sha256(signer, (kms_bytes){block, HASH_BLOCK + len}, out);
-    }
-    if (ok) {
-        for (size_t i = 0; i < HASH_BLOCK; i++)
-            block[i] ^= 0x36 ^ 0x5c;
-        memcpy(block + HASH_BLOCK, out, HASH_SIZE);
-        ok = sha256(signer, (kms_bytes){block, HASH_BLOCK + HASH_SIZE}, out);
-    }
-    kms_secret_clear(&work);
-    if (st == KMS_OK && !ok)
-        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
-    return st;
+    else if (!sha256(s, key, block))
+        return false;
+    for (size_t i = 0; i < HASH_BLOCK; i++)
+        block[i] ^= 0x36;
+    memcpy(block + HASH_BLOCK, text, len);
+    if (!sha256(s, (kms_bytes){block, HASH_BLOCK + len}, out))
+        return false;
+    for (size_t i = 0; i < HASH_BLOCK; i++)
+        block[i] ^= 0x36 ^ 0x5c;
+    memcpy(block + HASH_BLOCK, out, HASH_SIZE);
+    return sha256(s, (kms_bytes){block, HASH_BLOCK + HASH_SIZE}, out);
 }
 
-static kms_status derive(const kms_sigv4 *signer, const key_inputs *inputs, kms_bytes secret,
+static kms_status derive(signing *s, const key_inputs *inputs, kms_bytes secret,
                          uint8_t key[HASH_SIZE], kms_error *err)
 {
     const char *const steps[] = {inputs->region, inputs->service, "aws4_request"};
     kms_secret first = {0};
     kms_status st = kms_secret_copy(&first, (kms_bytes){(const uint8_t *)"AWS4", 4}, err);
+    bool ok;
 
     if (st == KMS_OK)
         st = kms_secret_append(&first, secret, err);
-    if (st == KMS_OK)
-        st = hmac(signer, kms_secret_bytes(&first), inputs->day, key, err);
-    for (size_t i = 0; st == KMS_OK && i < sizeof(steps) / sizeof(steps[0]); i++)
-        st = hmac(signer, (kms_bytes){key, HASH_SIZE}, steps[i], key, err);
+    ok = st == KMS_OK && hmac(s, kms_secret_bytes(&first), inputs->day, key);
+    for (size_t i = 0; ok && i < sizeof(steps) / sizeof(steps[0]); i++)
+        ok = hmac(s, (kms_bytes){key, HASH_SIZE}, steps[i], key);
     kms_secret_clear(&first);
+    if (st == KMS_OK && !ok)
+        st = kms_fail(err, KMS_E_INTERNAL, "the signing key can't be derived");
     return st;
 }
 
@@ -222,8 +241,8 @@ static bool is_known(const kms_sigv4 *signer, const key_inputs *inputs, kms_byte
 }
 
 /* A copy of the signing key: the kept one, or one derived anew and then kept. */
-static kms_status signing_key(kms_sigv4 *signer, const key_inputs *inputs, kms_bytes secret,
-                              kms_secret *key, kms_error *err)
+static kms_status signing_key(kms_sigv4 *signer, signing *s, const key_inputs *inputs,
+                              kms_bytes secret, kms_secret *key, kms_error *err)
 {
     kms_secret kept = {0}, derived_from = {0};
     bool known;
@@ -240,7 +259,7 @@ static kms_status signing_key(kms_sigv4 *signer, const key_inputs *inputs, kms_b
     if (known)
         return KMS_OK;
 
-    st = derive(signer, inputs, secret, key->data, err);
+    st = derive(s, inputs, secret, key->data, err);
     if (st == KMS_OK)
         st = kms_secret_copy(&kept, kms_secret_bytes(key), err);
     if (st == KMS_OK)
@@ -270,16 +289,16 @@ static bool fill_inputs(const kms_sigv4_request *request, key_inputs *inputs)
     return true;
 }
 
-/* The signature over the request whose canonical form has that hash. */
-static kms_status sign_hash(kms_sigv4 *signer, const key_inputs *inputs, const char *scope,
-                            const char *date, kms_bytes secret, char hex[2 * HASH_SIZE + 1],
-                            kms_error *err)
+/* hex: in, the hash of the canonical request; out, the signature. */
+static kms_status sign_hash(kms_sigv4 *signer, signing *s, const key_inputs *inputs,
+                            const char *scope, const char *date, kms_bytes secret,
+                            char hex[2 * HASH_SIZE + 1], kms_error *err)
 {
     char text[TEXT_MAX];
     uint8_t signature[HASH_SIZE];
     builder b = {.text = text, .size = sizeof(text)};
     kms_secret key = {0};
-    kms_status st = signing_key(signer, inputs, secret, &key, err);
+    kms_status st = signing_key(signer, s, inputs, secret, &key, err);
 
     add(&b, "AWS4-HMAC-SHA256\n");
     add(&b, date);
@@ -287,8 +306,8 @@ static kms_status sign_hash(kms_sigv4 *signer, const key_inputs *inputs, const c
     add(&b, scope);
     add(&b, "\n");
     add(&b, hex);
-    if (st == KMS_OK)
-        st = hmac(signer, kms_secret_bytes(&key), text, signature, err);
+    if (st == KMS_OK && !hmac(s, kms_secret_bytes(&key), text, signature))
+        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
     if (st == KMS_OK)
         to_hex(signature, hex);
     kms_secret_clear(&key);
@@ -302,16 +321,20 @@ kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
     char hex[2 * HASH_SIZE + 1], scope[SCOPE_MAX];
     key_inputs inputs;
     builder b = {.text = authorization, .size = KMS_SIGV4_AUTHORIZATION_MAX};
+    signing s;
     kms_status st;
 
     if (!fill_inputs(request, &inputs))
         return kms_fail(err, KMS_E_ARGUMENT, "date, region or service can't be signed");
     snprintf(scope, sizeof(scope), "%s/%s/%s/aws4_request", inputs.day, inputs.region,
              inputs.service);
-    st = canonical_hash(signer, request, hex, err);
+    st = begin(signer, &s, err);
     if (st == KMS_OK)
-        st = sign_hash(signer, &inputs, scope, request->date,
+        st = canonical_hash(&s, request, hex, err);
+    if (st == KMS_OK)
+        st = sign_hash(signer, &s, &inputs, scope, request->date,
                        kms_secret_bytes(&credentials->secret_access_key), hex, err);
+    end(&s);
     if (st != KMS_OK)
         return st;
 
