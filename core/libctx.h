@@ -16,13 +16,16 @@ void kms_libctx_free(OSSL_LIB_CTX *libctx);
 /* What has to be put back when the scope ends. */
 typedef struct kms_scope {
     OSSL_LIB_CTX *previous;
+    struct kms_queued_error *errors; /* of the application, oldest first; NULL: none */
     sigset_t signals;
     bool restore_signals;
 } kms_scope;
 
 /* Around every call into libcurl, on every path, and never across a pause of an ASYNC job: makes
- * libctx the thread's default library context, which libcurl's TLS uses, and keeps SIGPIPE from
- * reaching the process. Costs a few system calls; nothing outside the calling thread changes. */
+ * libctx the thread's default library context, which libcurl's TLS uses, keeps SIGPIPE from
+ * reaching the process, and the thread's OpenSSL error queue as it is: libcurl empties it and
+ * leaves entries of its own. Costs a few system calls; nothing outside the calling thread changes.
+ */
 void kms_scope_enter(kms_scope *scope, OSSL_LIB_CTX *libctx);
 void kms_scope_leave(kms_scope *scope);
 
