@@ -253,8 +253,10 @@ void tls_stop(tls_server *tls, const test_server *back)
 
 static atomic_int attempts;
 
+#define EXPORTED __attribute__((visibility("default")))
+
 /* These stand before libc's for every library of the process: they count and pass on. */
-int connect(int fd, const struct sockaddr *address, socklen_t len)
+EXPORTED int connect(int fd, const struct sockaddr *address, socklen_t len)
 {
     int (*real)(int, const struct sockaddr *, socklen_t);
 
@@ -264,8 +266,8 @@ int connect(int fd, const struct sockaddr *address, socklen_t len)
     return real(fd, address, len);
 }
 
-int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
-                struct addrinfo **result)
+EXPORTED int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+                         struct addrinfo **result)
 {
     int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
 
