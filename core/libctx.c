@@ -28,62 +28,58 @@ void kms_libctx_free(OSSL_LIB_CTX *libctx)
     OSSL_LIB_CTX_free(libctx);
 }
 
-/* An entry of the thread's error queue. */
-typedef struct kms_queued_error {
-    struct kms_queued_error *next;
+/* One entry of OpenSSL's error queue. File and function are texts of the program. */
+struct kms_error_entry {
+    kms_error_entry *next;
     unsigned long code;
+    const char *file, *function;
     int line;
-    char *file, *function, *data; /* NULL: none */
-} kms_queued_error;
+    char *data; /* NULL: none */
+};
 
-static char *copy_text(const char *text)
+/* Takes the thread's queue away, oldest first. Without memory the rest of it is lost. */
+static kms_error_entry *take_errors(int *marks)
 {
-    return text != NULL && *text != '\0' ? strdup(text) : NULL;
-}
+    kms_error_entry *first = NULL, **end = &first;
+    const char *data;
+    int flags;
 
-/* Takes all entries out of the queue, which is empty nearly always. Without memory an entry loses
- * its texts, or is lost: errors about errors help nobody. */
-static kms_queued_error *take_errors(void)
-{
-    kms_queued_error *first = NULL, **last = &first;
-    const char *file, *function, *data;
-    unsigned long code;
-    int line, flags;
-
-    while ((code = ERR_get_error_all(&file, &line, &function, &data, &flags)) != 0) {
-        kms_queued_error *e = calloc(1, sizeof(*e));
-        if (e == NULL)
-            continue;
-        e->code = code;
-        e->line = line;
-        e->file = copy_text(file);
-        e->function = copy_text(function);
-        e->data = (flags & ERR_TXT_STRING) != 0 ? copy_text(data) : NULL;
-        *last = e;
-        last = &e->next;
+    *marks = 0;
+    while (ERR_clear_last_mark() == 1)
+        ++*marks;
+    while (ERR_peek_error() != 0) {
+        kms_error_entry *entry = calloc(1, sizeof(*entry));
+        if (entry == NULL)
+            break;
+        entry->code =
+            ERR_get_error_all(&entry->file, &entry->line, &entry->function, &data, &flags);
+        entry->data = (flags & ERR_TXT_STRING) != 0 ? strdup(data) : NULL;
+        *end = entry;
+        end = &entry->next;
     }
     return first;
 }
 
-/* Empties the queue and puts the entries back. */
-static void give_errors(kms_queued_error *e)
+/* Makes the queue what it was. Marks can be counted but not located: they come back at its end,
+ * where those are that a caller set around the whole operation. */
+static void put_errors_back(kms_error_entry *entry, int marks)
 {
-    kms_queued_error *next;
+    kms_error_entry *next;
 
     ERR_clear_error();
-    for (; e != NULL; e = next) {
-        next = e->next;
+    for (; entry != NULL; entry = next) {
+        next = entry->next;
         ERR_new();
-        ERR_set_debug(e->file, e->line, e->function);
-        if (e->data != NULL)
-            ERR_set_error(ERR_GET_LIB(e->code), ERR_GET_REASON(e->code), "%s", e->data);
+        ERR_set_debug(entry->file, entry->line, entry->function);
+        if (entry->data != NULL)
+            ERR_set_error(ERR_GET_LIB(entry->code), ERR_GET_REASON(entry->code), "%s", entry->data);
         else
-            ERR_set_error(ERR_GET_LIB(e->code), ERR_GET_REASON(e->code), NULL);
-        free(e->file);
-        free(e->function);
-        free(e->data);
-        free(e);
+            ERR_set_error(ERR_GET_LIB(entry->code), ERR_GET_REASON(entry->code), NULL);
+        free(entry->data);
+        free(entry);
     }
+    while (marks-- > 0)
+        ERR_set_mark();
 }
 
 static void sigpipe_set(sigset_t *set)
@@ -94,16 +90,15 @@ static void sigpipe_set(sigset_t *set)
 
 void kms_scope_enter(kms_scope *scope, OSSL_LIB_CTX *libctx)
 {
-    sigset_t sigpipe, pending;
+    sigset_t sigpipe;
 
-    scope->errors = take_errors();
+    scope->errors = take_errors(&scope->error_marks);
     scope->previous = OSSL_LIB_CTX_set0_default(libctx);
-    /* A SIGPIPE that is pending already is the application's: then ours merges into it. */
-    scope->restore_signals = sigpending(&pending) == 0 && !sigismember(&pending, SIGPIPE);
-    if (scope->restore_signals) {
-        sigpipe_set(&sigpipe);
-        scope->restore_signals = pthread_sigmask(SIG_BLOCK, &sigpipe, &scope->signals) == 0;
-    }
+    /* Where the application blocks SIGPIPE it may wait for one: ours merges into what is pending.
+     */
+    sigpipe_set(&sigpipe);
+    scope->restore_signals = pthread_sigmask(SIG_BLOCK, &sigpipe, &scope->signals) == 0 &&
+                             !sigismember(&scope->signals, SIGPIPE);
 }
 
 void kms_scope_leave(kms_scope *scope)
@@ -118,5 +113,5 @@ void kms_scope_leave(kms_scope *scope)
         pthread_sigmask(SIG_SETMASK, &scope->signals, NULL);
     }
     OSSL_LIB_CTX_set0_default(scope->previous);
-    give_errors(scope->errors);
+    put_errors_back(scope->errors, scope->error_marks);
 }
