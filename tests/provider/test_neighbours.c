@@ -216,13 +216,15 @@ static void tls_to_kms_does_not_run_in_the_thread_s_context(void **state)
     setenv("AWS_CA_BUNDLE", tls.certificate, 1);
     application app = application_open();
     OSSL_LIB_CTX *empty = OSSL_LIB_CTX_new();
-    assert_non_null(OSSL_PROVIDER_load(empty, "null"));
+    OSSL_PROVIDER *null = OSSL_PROVIDER_load(empty, "null");
+    assert_non_null(null);
     OSSL_LIB_CTX *before = OSSL_LIB_CTX_set0_default(empty);
     EVP_PKEY *key = application_key(&app, KEY);
     assert_true(wrap(&app, key, CONTEXT, &plain, &wrapped));
     assert_ptr_equal(OSSL_LIB_CTX_set0_default(before), empty);
     EVP_PKEY_free(key);
     application_close(&app);
+    OSSL_PROVIDER_unload(null);
     OSSL_LIB_CTX_free(empty);
     tls_stop(&tls, &server);
 }
