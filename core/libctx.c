@@ -14,9 +14,7 @@ kms_status kms_libctx_new(OSSL_LIB_CTX **out, kms_error *err)
     *out = NULL;
     if (libctx == NULL)
         return kms_fail(err, KMS_E_NO_MEMORY, "OpenSSL library context");
-    /* With no other provider loaded the context falls back on default, and frees it. A reference
-     * that OSSL_PROVIDER_load gives would outlive the context. */
-    if (!OSSL_PROVIDER_available(libctx, "default")) {
+    if (OSSL_PROVIDER_load(libctx, "default") == NULL) {
         OSSL_LIB_CTX_free(libctx);
         return kms_fail(err, KMS_E_INTERNAL, "OpenSSL's default provider can't be loaded");
     }
@@ -24,8 +22,17 @@ kms_status kms_libctx_new(OSSL_LIB_CTX **out, kms_error *err)
     return KMS_OK;
 }
 
+static int unload(OSSL_PROVIDER *provider, void *arg)
+{
+    (void)arg;
+    return OSSL_PROVIDER_unload(provider);
+}
+
 void kms_libctx_free(OSSL_LIB_CTX *libctx)
 {
+    /* The context knows its provider, but would not give back the reference that loading took. */
+    if (libctx != NULL)
+        OSSL_PROVIDER_do_all(libctx, unload, NULL);
     OSSL_LIB_CTX_free(libctx);
 }
 

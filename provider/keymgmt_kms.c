@@ -74,7 +74,7 @@ static void *keymgmt_dup(const void *key, int selection)
 /* A reference is the pointer that the store put there; it passes to the caller. */
 static void *keymgmt_load(const void *reference, size_t size)
 {
-    provider_key *key = NULL;
+    void *key = NULL;
 
     if (reference == NULL || size != sizeof(key))
         return NULL;

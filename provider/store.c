@@ -1,5 +1,4 @@
-/* Store loader for the scheme kms: — one key by its address, or the names of all with bare "kms:".
- */
+/* Store loader for the scheme kms: one key by its address, or the addresses of all with "kms:". */
 #include "include/kms/kms_provider.h"
 #include "provider/provider.h"
 
@@ -89,6 +88,7 @@ static int give_object(int type, const char *data_type, provider_key *key, OSSL_
                        void *arg)
 {
     /* The reference passes to keymgmt_load, which empties it; what stays here is freed here. */
+    void *reference = key;
     char name[16];
     OSSL_PARAM params[4];
     int ok;
@@ -96,10 +96,11 @@ static int give_object(int type, const char *data_type, provider_key *key, OSSL_
     snprintf(name, sizeof(name), "%s", data_type);
     params[0] = OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type);
     params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, name, 0);
-    params[2] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &key, sizeof(key));
+    params[2] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &reference,
+                                                  sizeof(reference));
     params[3] = OSSL_PARAM_construct_end();
     ok = callback(params, arg);
-    provider_key_free(key);
+    provider_key_free(reference);
     return ok;
 }
 
@@ -169,7 +170,7 @@ static int load_name(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
     if (ctx->names == NULL && kms_client_list(ctx->provider->client, &ctx->address, &ctx->names,
                                               &ctx->count, &err) != KMS_OK)
         return provider_raise(ctx->provider, &err);
-    if (ctx->next >= ctx->count) {
+    if (ctx->names == NULL || ctx->next >= ctx->count) {
         ctx->done = true;
         return 1;
     }

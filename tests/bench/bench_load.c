@@ -90,7 +90,7 @@ static bool measure(const char *name, bool (*load)(const char *), const char *wh
 
 int main(int argc, char **argv)
 {
-    int samples = argc > 3 ? atoi(argv[3]) : 51;
+    int samples = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 51;
 
     if (argc < 3 || samples < 1 || samples > SAMPLES_MAX) {
         fprintf(stderr, "usage: bench_load PROVIDER-FOLDER PKCS11-MODULE [SAMPLES (1 to %d)]\n",

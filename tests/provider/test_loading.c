@@ -28,8 +28,10 @@ static void the_pkcs11_module_is_ready_without_the_network(void **state)
     (void)state;
     network_attempts();
     void *module = dlopen(KMS_PKCS11_MODULE, RTLD_NOW | RTLD_LOCAL);
-    if (module == NULL)
-        fail_msg("%s", dlerror());
+    if (module == NULL) {
+        fail_msg("%s: %s", KMS_PKCS11_MODULE, dlerror());
+        return;
+    }
     *(void **)&get = dlsym(module, "C_GetFunctionList");
     assert_non_null(get);
     assert_int_equal(get(&functions), CKR_OK);
