@@ -138,6 +138,14 @@ with_pkcs11() {
     run openssl pkeyutl -decrypt "${providers[@]}" -inkey $key "${context[@]}" \
         -in data.key.rewrapped -out data.key.again
     same data.key data.key.again
+
+    step "5. PKCS#11: the secret, the same way."
+    run pkcs11-tool --module "$module" --mechanism 0xCB4D5301 --id "$id" \
+        --unwrap --key-type "GENERIC:$(wc -c <secret)" --sensitive --input-file secret.wrapped \
+        --wrap --application-id 02 --output-file secret.rewrapped
+    run openssl pkeyutl -decrypt "${providers[@]}" -inkey $key "${context[@]}" \
+        -in secret.rewrapped -out secret.again
+    same secret secret.again
 }
 
 install_packages "${packages_build[@]}"

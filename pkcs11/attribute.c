@@ -9,7 +9,7 @@ typedef enum rule {
     NEVER,    /* only the token sets it */
     FREE,     /* either value, or any bytes */
     FALSE_,   /* only false: data keys can't do that */
-    TOKEN_,   /* false, or true where programs that can't say otherwise are let pass */
+    TOKEN_,   /* true needs token_objects and a writable session */
     GUARDED_, /* a value that lets the key out needs allow_extractable */
     FIXED,    /* must be what it is anyway */
 } rule;
@@ -24,7 +24,7 @@ typedef struct row {
 /* clang-format off */
 static const row rows[] = {
     { CKA_CLASS,             CLASS,     FIXED,    0 },
-    { CKA_KEY_TYPE,          KEY_TYPE,  FIXED,    0 },
+    { CKA_KEY_TYPE,          KEY_TYPE,  FREE,     0 },
     { CKA_VALUE_LEN,         VALUE_LEN, FREE,     0 },
     { CKA_LABEL,             LABEL,     FREE,     0 },
     { CKA_ID,                ID,        FREE,     0 },
@@ -96,7 +96,7 @@ static CK_RV get(const p11_object *object, CK_ATTRIBUTE_TYPE type, value *v)
         set_number(v, CKO_SECRET_KEY);
         break;
     case KEY_TYPE:
-        set_number(v, CKK_AES);
+        set_number(v, object->type);
         break;
     case VALUE_LEN:
         set_number(v, object->key != NULL ? 32 : object->value.len);
@@ -172,7 +172,12 @@ bool p11_attribute_match(const p11_object *object, const CK_ATTRIBUTE *template,
     return true;
 }
 
-static CK_RV apply_flag(p11_object *object, const p11_template_rules *rules, const row *r,
+/* What settings and session allow. */
+typedef struct permissions {
+    bool extract, token_objects, write;
+} permissions;
+
+static CK_RV apply_flag(p11_object *object, const permissions *may, const row *r,
                         const CK_ATTRIBUTE *attribute)
 {
     CK_BBOOL on;
@@ -182,11 +187,13 @@ static CK_RV apply_flag(p11_object *object, const p11_template_rules *rules, con
     memcpy(&on, attribute->pValue, sizeof(on));
     if (on != CK_TRUE && on != CK_FALSE)
         return CKR_ATTRIBUTE_VALUE_INVALID;
-    if ((r->rule == FALSE_ || (r->rule == TOKEN_ && !rules->lenient)) && on)
+    if (on && (r->rule == FALSE_ || (r->rule == TOKEN_ && !may->token_objects)))
         return CKR_TEMPLATE_INCONSISTENT;
-    if (r->rule == GUARDED_ && on == (r->flag == P11_EXTRACTABLE) && !rules->extractable)
+    if (on && r->rule == TOKEN_ && !may->write)
+        return CKR_SESSION_READ_ONLY;
+    if (r->rule == GUARDED_ && on == (r->flag == P11_EXTRACTABLE) && !may->extract)
         return CKR_TEMPLATE_INCONSISTENT;
-    if (r->rule == FREE || r->rule == GUARDED_)
+    if (r->rule == FREE || r->rule == GUARDED_ || r->rule == TOKEN_)
         object->flags = on ? object->flags | r->flag : object->flags & ~r->flag;
     return CKR_OK;
 }
@@ -210,20 +217,8 @@ static CK_RV apply_number(const CK_ATTRIBUTE *attribute, CK_ULONG *number)
     return CKR_OK;
 }
 
-/* A data key that outlives the session would have to be kept somewhere; only memory is there. */
-static CK_RV set_token(object *o, const CK_ATTRIBUTE *a)
-{
-    const kms_config *config = kms_client_config(module_root()->client);
-
-    if (!read_flag(a, &o->token))
-        return CKR_ATTRIBUTE_VALUE_INVALID;
-    if (o->token && strcmp(kms_config_text(config, KMS_SET_TOKEN_OBJECTS), "memory") != 0)
-        return CKR_TEMPLATE_INCONSISTENT;
-    return CKR_OK;
-}
-
-static CK_RV apply_one(p11_object *object, const p11_template_rules *rules,
-                       const CK_ATTRIBUTE *attribute, CK_ULONG *value_len)
+static CK_RV apply_one(p11_object *object, const permissions *may, const CK_ATTRIBUTE *attribute,
+                       CK_ULONG *value_len)
 {
     const row *r = row_of(attribute->type);
     CK_ULONG number = 0;
@@ -235,24 +230,33 @@ static CK_RV apply_one(p11_object *object, const p11_template_rules *rules,
         return CKR_ATTRIBUTE_READ_ONLY;
     switch (r->kind) {
     case FLAG:
-        return apply_flag(object, rules, r, attribute);
+        return apply_flag(object, may, r, attribute);
     case LABEL:
         return apply_bytes(attribute, object->label, sizeof(object->label), &object->label_len);
     case ID:
         return apply_bytes(attribute, object->id, sizeof(object->id), &object->id_len);
     case VALUE_LEN:
         return apply_number(attribute, value_len);
-    default: /* CLASS and KEY_TYPE */
+    case KEY_TYPE:
+        rv = apply_number(attribute, &object->type);
+        return rv == CKR_OK && object->type != CKK_AES && object->type != CKK_GENERIC_SECRET
+                   ? CKR_TEMPLATE_INCONSISTENT
+                   : rv;
+    default: /* CLASS */
         rv = apply_number(attribute, &number);
-        if (rv == CKR_OK && number != (r->kind == CLASS ? CKO_SECRET_KEY : CKK_AES))
-            rv = CKR_TEMPLATE_INCONSISTENT;
-        return rv;
+        return rv == CKR_OK && number != CKO_SECRET_KEY ? CKR_TEMPLATE_INCONSISTENT : rv;
     }
 }
 
-CK_RV p11_attribute_apply(p11_object *object, const p11_template_rules *rules,
+CK_RV p11_attribute_apply(p11_object *object, const p11_session_scope *scope,
                           const CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *value_len)
 {
+    const kms_config *config = kms_client_config(scope->module->client);
+    const permissions may = {
+        .extract = kms_config_flag(config, KMS_SET_ALLOW_EXTRACTABLE),
+        .token_objects = strcmp(kms_config_text(config, KMS_SET_TOKEN_OBJECTS), "memory") == 0,
+        .write = (scope->session->flags & CKF_RW_SESSION) != 0,
+    };
     CK_RV rv = CKR_OK;
 
     *value_len = 0;
@@ -260,6 +264,8 @@ CK_RV p11_attribute_apply(p11_object *object, const p11_template_rules *rules,
         return CKR_ARGUMENTS_BAD;
     object->flags = P11_SENSITIVE | P11_ENCRYPT | P11_DECRYPT | P11_DESTROYABLE;
     for (CK_ULONG i = 0; i < count && rv == CKR_OK; i++)
-        rv = apply_one(object, rules, &template[i], value_len);
+        rv = apply_one(object, &may, &template[i], value_len);
+    if (object->type != CKK_AES) /* no mechanism encrypts with it */
+        object->flags &= ~(unsigned)(P11_ENCRYPT | P11_DECRYPT);
     return rv;
 }

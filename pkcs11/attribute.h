@@ -3,6 +3,7 @@
 #define KMS_PKCS11_ATTRIBUTE_H
 
 #include "pkcs11/object.h"
+#include "pkcs11/session.h"
 
 /* PKCS#11 3.0; headers of 2.40 lack it, callers of today ask for it. */
 #ifndef CKA_UNIQUE_ID
@@ -16,18 +17,13 @@ CK_RV p11_attribute_read(const p11_object *object, CK_ATTRIBUTE *template, CK_UL
 /* True when the object has every attribute of the template with that value. */
 bool p11_attribute_match(const p11_object *object, const CK_ATTRIBUTE *template, CK_ULONG count);
 
-/* Fills a data key from the template of C_GenerateKey or C_UnwrapKey and checks it.
- * extractable  the setting allow_extractable
- * lenient      the setting map_standard_wrap: CKA_TOKEN true is accepted, and gives a session
- *              object all the same
+/* Fills a data key from the template of C_GenerateKey or C_UnwrapKey and checks it: against the
+ * settings allow_extractable and token_objects, and against the session, which has to be writable
+ * for a token object.
  * *value_len   CKA_VALUE_LEN, or 0 where it is not given
  * Errors: CKR_TEMPLATE_INCONSISTENT, CKR_ATTRIBUTE_TYPE_INVALID, CKR_ATTRIBUTE_VALUE_INVALID,
- * CKR_ATTRIBUTE_READ_ONLY, CKR_ARGUMENTS_BAD. */
-typedef struct p11_template_rules {
-    bool extractable, lenient;
-} p11_template_rules;
-
-CK_RV p11_attribute_apply(p11_object *object, const p11_template_rules *rules,
+ * CKR_ATTRIBUTE_READ_ONLY, CKR_SESSION_READ_ONLY, CKR_ARGUMENTS_BAD. */
+CK_RV p11_attribute_apply(p11_object *object, const p11_session_scope *scope,
                           const CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *value_len);
 
 #endif

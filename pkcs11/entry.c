@@ -8,11 +8,12 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-parameter"
 
-#define UNSUPPORTED(name, parameters)                                                              \
+#define UNSUPPORTED(name, parameters) ANSWERS(name, parameters, CKR_FUNCTION_NOT_SUPPORTED)
+
+#define ANSWERS(name, parameters, answer)                                                          \
     CK_RV name parameters                                                                          \
     {                                                                                              \
-        return module_ready() == CKR_OK ? CKR_FUNCTION_NOT_SUPPORTED                               \
-                                        : CKR_CRYPTOKI_NOT_INITIALIZED;                            \
+        return p11_module_get() != NULL ? (answer) : CKR_CRYPTOKI_NOT_INITIALIZED;                 \
     }
 
 UNSUPPORTED(C_WaitForSlotEvent, (CK_FLAGS flags, CK_SLOT_ID *slot, void *reserved))
@@ -78,8 +79,9 @@ UNSUPPORTED(C_GenerateKeyPair,
 UNSUPPORTED(C_DeriveKey,
             (CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE base_key,
              CK_ATTRIBUTE *templ, CK_ULONG attribute_count, CK_OBJECT_HANDLE *key))
-UNSUPPORTED(C_GetFunctionStatus, (CK_SESSION_HANDLE handle))
-UNSUPPORTED(C_CancelFunction, (CK_SESSION_HANDLE handle))
+/* Left over from version 1 of the standard, which prescribes this answer (v2.40, 5.15). */
+ANSWERS(C_GetFunctionStatus, (CK_SESSION_HANDLE handle), CKR_FUNCTION_NOT_PARALLEL)
+ANSWERS(C_CancelFunction, (CK_SESSION_HANDLE handle), CKR_FUNCTION_NOT_PARALLEL)
 
 #pragma GCC diagnostic pop
 

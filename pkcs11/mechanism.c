@@ -1,74 +1,86 @@
-/* The one table of mechanisms. */
-#include "pkcs11/module.h"
+#include "pkcs11/mechanism.h"
 
-#include "include/kms/kms_pkcs11.h"
+#include "pkcs11/operation.h"
+
+#define BOTH      (CKF_ENCRYPT | CKF_DECRYPT)
+#define WRAP_BOTH (CKF_WRAP | CKF_UNWRAP)
 
 /* clang-format off */
-static const mechanism_row mechanisms[] = {
-    /* mechanism          operations                    run by    min max cipher          mapped */
-    { CKM_KMS_WRAP,         CKF_WRAP | CKF_UNWRAP,      BY_KMS,  32, 32, NULL,            false },
-    { CKM_KMS_ENCRYPT,      CKF_ENCRYPT | CKF_DECRYPT,  BY_KMS,  32, 32, NULL,            false },
-    { CKM_AES_KEY_WRAP,     CKF_WRAP | CKF_UNWRAP,      BY_KMS,  32, 32, NULL,            true },
-    { CKM_AES_KEY_WRAP_PAD, CKF_WRAP | CKF_UNWRAP,      BY_KMS,  32, 32, NULL,            true },
-    { CKM_AES_KEY_GEN,      CKF_GENERATE,               LOCALLY, 16, 32, NULL,            false },
-    { CKM_AES_GCM,          CKF_ENCRYPT | CKF_DECRYPT,  LOCALLY, 16, 32, "AES-%zu-GCM",   false },
-    { CKM_AES_CBC_PAD,      CKF_ENCRYPT | CKF_DECRYPT,  LOCALLY, 16, 32, "AES-%zu-CBC",   false },
-    { CKM_AES_CTR,          CKF_ENCRYPT | CKF_DECRYPT,  LOCALLY, 16, 32, "AES-%zu-CTR",   false },
+static const p11_mechanism mechanisms[] = {
+    /* type                 functions      keys           mapped  sizes   encrypt                 decrypt */
+    { CKM_KMS_WRAP,         WRAP_BOTH,     P11_KMS_KEYS,  false,  32, 32, NULL,                   NULL },
+    { CKM_KMS_ENCRYPT,      BOTH,          P11_KMS_KEYS,  false,  32, 32, &p11_kms_encrypt,       &p11_kms_decrypt },
+    { CKM_AES_KEY_WRAP,     WRAP_BOTH,     P11_KMS_KEYS,  true,   32, 32, NULL,                   NULL },
+    { CKM_AES_KEY_WRAP_PAD, WRAP_BOTH,     P11_KMS_KEYS,  true,   32, 32, NULL,                   NULL },
+    { CKM_AES_KEY_GEN,      CKF_GENERATE,  P11_NO_KEY,    false,  16, 32, NULL,                   NULL },
+    { CKM_AES_GCM,          BOTH,          P11_DATA_KEYS, false,  16, 32, &p11_gcm_encrypt,       &p11_gcm_decrypt },
+    { CKM_AES_CBC_PAD,      BOTH,          P11_DATA_KEYS, false,  16, 32, &p11_cbc_encrypt,       &p11_cbc_decrypt },
+    { CKM_AES_CTR,          BOTH,          P11_DATA_KEYS, false,  16, 32, &p11_ctr,               &p11_ctr },
 };
 /* clang-format on */
 
-#define COUNT (sizeof(mechanisms) / sizeof(mechanisms[0]))
+#define MECHANISM_COUNT (sizeof(mechanisms) / sizeof(mechanisms[0]))
 
-static bool is_offered(const mechanism_row *row)
+static bool offers(const p11_module *module, const p11_mechanism *mechanism)
 {
-    return !row->mapped ||
-           kms_config_flag(kms_client_config(module_root()->client), KMS_SET_MAP_STANDARD_WRAP);
+    return !mechanism->mapped ||
+           kms_config_flag(kms_client_config(module->client), KMS_SET_MAP_STANDARD_WRAP);
 }
 
-const mechanism_row *mechanism_find(CK_MECHANISM_TYPE type)
+const p11_mechanism *p11_mechanism_find(const p11_module *module, CK_MECHANISM_TYPE type,
+                                        CK_FLAGS function)
 {
-    for (size_t i = 0; i < COUNT; i++)
-        if (mechanisms[i].type == type)
-            return is_offered(&mechanisms[i]) ? &mechanisms[i] : NULL;
+    for (size_t i = 0; i < MECHANISM_COUNT; i++)
+        if (mechanisms[i].type == type && (mechanisms[i].flags & function) == function &&
+            offers(module, &mechanisms[i]))
+            return &mechanisms[i];
     return NULL;
 }
 
-CK_RV mechanism_context(const CK_MECHANISM *mechanism, const char *function, kms_context **out)
+CK_RV p11_mechanism_context(const p11_module *module, const char *door,
+                            const CK_MECHANISM *mechanism, kms_context **context)
 {
+    const char *text = mechanism->pParameter;
     kms_error err = {0};
+    kms_status st;
 
-    *out = NULL;
+    *context = NULL;
+    /* The standard mechanisms have parameters of their own, an IV, which KMS has no use for. */
+    if (mechanism->mechanism != CKM_KMS_WRAP && mechanism->mechanism != CKM_KMS_ENCRYPT)
+        return mechanism->ulParameterLen == 0 ? CKR_OK : CKR_MECHANISM_PARAM_INVALID;
     if (mechanism->ulParameterLen == 0)
         return CKR_OK;
-    if (mechanism->pParameter == NULL)
+    if (text == NULL || mechanism->ulParameterLen > 8 * (CK_ULONG)KMS_CONTEXT_BYTES_MAX)
         return CKR_MECHANISM_PARAM_INVALID;
-    *out = kms_context_new();
-    if (*out == NULL)
-        return CKR_HOST_MEMORY;
-    if (*(const char *)mechanism->pParameter != '{')
+    if (*text != '{') {
         kms_fail(&err, KMS_E_CONTEXT_SYNTAX, "the mechanism parameter is not a JSON object");
-    else
-        kms_context_parse(*out, mechanism->pParameter, mechanism->ulParameterLen, &err);
-    if (err.status == KMS_OK)
+        return p11_module_fail(module, door, &err);
+    }
+    *context = kms_context_new();
+    if (*context == NULL)
+        return CKR_HOST_MEMORY;
+    st = kms_context_parse(*context, text, mechanism->ulParameterLen, &err);
+    if (st == KMS_OK)
         return CKR_OK;
-    kms_context_free(*out);
-    *out = NULL;
-    return module_fail(function, &err);
+    kms_context_free(*context);
+    *context = NULL;
+    return p11_module_fail(module, door, &err);
 }
 
 CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *count)
 {
+    p11_module *module = p11_module_get();
     CK_ULONG room, n = 0;
 
-    if (module_ready() != CKR_OK)
+    if (module == NULL)
         return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (slot != P11_SLOT_ID)
+        return CKR_SLOT_ID_INVALID;
     if (count == NULL)
         return CKR_ARGUMENTS_BAD;
-    if (slot != SLOT_ID)
-        return CKR_SLOT_ID_INVALID;
     room = *count;
-    for (size_t i = 0; i < COUNT; i++) {
-        if (!is_offered(&mechanisms[i]))
+    for (size_t i = 0; i < MECHANISM_COUNT; i++) {
+        if (!offers(module, &mechanisms[i]))
             continue;
         if (list != NULL && n < room)
             list[n] = mechanisms[i].type;
@@ -80,17 +92,20 @@ CK_RV C_GetMechanismList(CK_SLOT_ID slot, CK_MECHANISM_TYPE *list, CK_ULONG *cou
 
 CK_RV C_GetMechanismInfo(CK_SLOT_ID slot, CK_MECHANISM_TYPE type, CK_MECHANISM_INFO *info)
 {
-    const mechanism_row *row;
+    p11_module *module = p11_module_get();
+    const p11_mechanism *mechanism;
 
-    if (module_ready() != CKR_OK)
+    if (module == NULL)
         return CKR_CRYPTOKI_NOT_INITIALIZED;
+    if (slot != P11_SLOT_ID)
+        return CKR_SLOT_ID_INVALID;
     if (info == NULL)
         return CKR_ARGUMENTS_BAD;
-    if (slot != SLOT_ID)
-        return CKR_SLOT_ID_INVALID;
-    row = mechanism_find(type);
-    if (row == NULL)
+    mechanism = p11_mechanism_find(module, type, 0);
+    if (mechanism == NULL)
         return CKR_MECHANISM_INVALID;
-    *info = (CK_MECHANISM_INFO){row->min, row->max, row->flags | (row->by == BY_KMS ? CKF_HW : 0)};
+    /* What KMS runs counts as hardware, as tools that refuse software expect it of a token. */
+    *info = (CK_MECHANISM_INFO){mechanism->smallest, mechanism->largest,
+                                mechanism->flags | (mechanism->keys == P11_KMS_KEYS ? CKF_HW : 0)};
     return CKR_OK;
 }

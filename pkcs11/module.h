@@ -21,6 +21,7 @@ typedef struct p11_module {
     pid_t owner; /* the process that initialised: a child has to do so itself */
     kms_lock lock;
     p11_table sessions, objects;
+    size_t writable_sessions;
     bool logged_in;
     bool listed;        /* the KMS keys were listed, and are good until */
     time_t listed_till; /* this second of CLOCK_MONOTONIC */

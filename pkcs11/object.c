@@ -12,6 +12,7 @@ p11_object *p11_object_new(void)
 
     if (object != NULL) {
         atomic_init(&object->references, 1);
+        object->type = CKK_AES;
         object->generated_by = CK_UNAVAILABLE_INFORMATION;
     }
     return object;
@@ -43,7 +44,7 @@ CK_RV p11_object_publish(p11_module *module, CK_SESSION_HANDLE session, p11_obje
 {
     CK_RV rv = CKR_OK;
 
-    object->session = session;
+    object->session = (object->flags & P11_TOKEN) != 0 ? 0 : session;
     kms_lock_take(&module->lock);
     if (p11_table_get(&module->sessions, session) == NULL)
         rv = CKR_SESSION_HANDLE_INVALID;
@@ -89,6 +90,8 @@ CK_RV C_DestroyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle)
         rv = CKR_OBJECT_HANDLE_INVALID;
     else if ((object->flags & P11_DESTROYABLE) == 0)
         rv = CKR_ACTION_PROHIBITED;
+    else if ((object->flags & P11_TOKEN) != 0 && (scope.session->flags & CKF_RW_SESSION) == 0)
+        rv = CKR_SESSION_READ_ONLY;
     else
         p11_table_remove(&scope.module->objects, handle);
     kms_lock_give(&scope.module->lock);

@@ -31,9 +31,10 @@ enum {
 
 typedef struct p11_object {
     atomic_uint references;
-    CK_SESSION_HANDLE session; /* that a data key lives in; 0 for a KMS key */
+    CK_SESSION_HANDLE session; /* that a data key lives in; 0 for KMS keys and token objects */
     bool hidden;               /* a KMS key that the last listing did not have; under the lock */
     kms_key *key;              /* NULL for a data key */
+    CK_KEY_TYPE type;          /* CKK_AES; a data key may also be CKK_GENERIC_SECRET */
     kms_secret value;          /* empty for a KMS key */
     unsigned flags;
     CK_ULONG generated_by; /* CKA_KEY_GEN_MECHANISM */
@@ -52,7 +53,8 @@ void p11_object_free(p11_object *object);
 /* A new reference to the object with that handle, or NULL. */
 p11_object *p11_object_get(p11_module *module, CK_OBJECT_HANDLE handle);
 
-/* Publishes a data key in its session; the table takes the caller's reference over.
+/* Publishes a data key in its session, or in the token where its flags say so; the table takes the
+ * caller's reference over.
  * Errors: CKR_HOST_MEMORY, CKR_SESSION_HANDLE_INVALID when the session was closed meanwhile; then
  * the reference was dropped. */
 CK_RV p11_object_publish(p11_module *module, CK_SESSION_HANDLE session, p11_object *object,

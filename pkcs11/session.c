@@ -1,14 +1,13 @@
 #include "pkcs11/session.h"
 
 #include "pkcs11/object.h"
-#include "pkcs11/operation.h"
 
 #include <stdlib.h>
 
 static void session_free(p11_session *session)
 {
-    p11_operation_free(session->encrypt);
-    p11_operation_free(session->decrypt);
+    p11_operation_clear(&session->encrypt);
+    p11_operation_clear(&session->decrypt);
     free(session->found);
     free(session);
 }
@@ -64,6 +63,8 @@ static CK_RV close_session(p11_module *module, CK_SESSION_HANDLE handle)
     kms_lock_take(&module->lock);
     session = p11_table_remove(&module->sessions, handle);
     if (session != NULL) {
+        if ((session->flags & CKF_RW_SESSION) != 0)
+            module->writable_sessions--;
         p11_object_drop_session(module, handle);
         if (module->sessions.used == 0)
             module->logged_in = false;
@@ -116,6 +117,8 @@ CK_RV C_OpenSession(CK_SLOT_ID slot, CK_FLAGS flags, void *application, CK_NOTIF
     kms_lock_take(&module->lock);
     session->handle = p11_table_add(&module->sessions, session);
     *handle = session->handle;
+    if (*handle != 0 && (flags & CKF_RW_SESSION) != 0)
+        module->writable_sessions++;
     kms_lock_give(&module->lock);
     if (*handle == 0) {
         free(session);

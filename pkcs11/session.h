@@ -3,17 +3,15 @@
 #ifndef KMS_PKCS11_SESSION_H
 #define KMS_PKCS11_SESSION_H
 
-#include "pkcs11/module.h"
-
-typedef struct p11_operation p11_operation;
+#include "pkcs11/operation.h"
 
 typedef struct p11_session {
     unsigned references; /* under the module's lock */
     bool busy;           /* under the module's lock: a call uses what follows */
     CK_SESSION_HANDLE handle;
     CK_FLAGS flags;
-    p11_operation *encrypt, *decrypt; /* NULL: not initialised */
-    CK_OBJECT_HANDLE *found;          /* NULL: no search is active */
+    p11_operation encrypt, decrypt;
+    CK_OBJECT_HANDLE *found; /* NULL: no search is active */
     size_t found_count, found_next;
 } p11_session;
 

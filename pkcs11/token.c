@@ -55,20 +55,162 @@ static p11_object *object_of(kms_key *key, const char *name)
     return object;
 }
 
-/* Publishes what is not known yet; a key that is known by its ARN keeps its handle. */
-static CK_RV publish(p11_module *module, p11_object *fresh)
+/* The keys of one listing, before they are published. */
+typedef struct listing {
+    p11_object **objects;
+    size_t count;
+} listing;
+
+static void listing_clear(listing *list)
 {
+    for (size_t i = 0; i < list->count; i++)
+        p11_object_free(list->objects[i]);
+    free(list->objects);
+}
+
+static bool listing_has_key(const listing *list, const kms_key *key)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(kms_key_arn(list->objects[i]->key), kms_key_arn(key)) == 0)
+            return true;
+    return false;
+}
+
+/* Loads one key into the list, which has room. Keys of another kind are left out. */
+static kms_status add(p11_module *module, const char *name, listing *list, kms_error *err)
+{
+    kms_address address = {0};
+    kms_key *key = NULL;
+    p11_object *object;
+    kms_status st = kms_address_parse(name, &address, err);
+
+    if (st == KMS_OK)
+        st = kms_client_key(module->client, &address, &key, err);
+    if (st == KMS_OK && kms_key_is_symmetric(key) && !listing_has_key(list, key)) {
+        object = object_of(kms_key_ref(key), address.key);
+        if (object != NULL)
+            list->objects[list->count++] = object;
+        else
+            st = kms_fail(err, KMS_E_NO_MEMORY, "a key object");
+    }
+    kms_key_free(key);
+    kms_address_clear(&address);
+    return st;
+}
+
+/* True where a key that can't be used is no reason to hide the others. */
+static bool concerns_one_key(kms_status st)
+{
+    return st == KMS_E_ACCESS_DENIED || st == KMS_E_NOT_FOUND || st == KMS_E_REPLICA_NOT_ALLOWED ||
+           st == KMS_E_KEY_STATE || st == KMS_E_KEY_DISABLED;
+}
+
+static kms_status list_all(p11_module *module, const char *door, listing *list, kms_error *err)
+{
+    char **names = NULL;
+    size_t count = 0;
+    kms_status st = kms_client_list(module->client, NULL, &names, &count, err);
+
+    if (st == KMS_OK && count != 0) {
+        list->objects = calloc(count, sizeof(*list->objects));
+        if (list->objects == NULL)
+            st = kms_fail(err, KMS_E_NO_MEMORY, "key objects");
+    }
+    for (size_t i = 0; i < count && st == KMS_OK; i++) {
+        st = add(module, names[i], list, err);
+        if (concerns_one_key(st)) {
+            kms_log_error(kms_client_config(module->client), door, err);
+            st = KMS_OK;
+        }
+    }
+    kms_client_list_free(names, count);
+    return st;
+}
+
+static kms_status list_configured(p11_module *module, const char *name, listing *list,
+                                  kms_error *err)
+{
+    list->objects = calloc(1, sizeof(*list->objects));
+    if (list->objects == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "a key object");
+    return add(module, name, list, err);
+}
+
+/* Same key and same label, so that a handle never comes to mean something else. */
+static bool same_object(const p11_object *a, const p11_object *b)
+{
+    return strcmp(kms_key_arn(a->key), kms_key_arn(b->key)) == 0 && a->label_len == b->label_len &&
+           memcmp(a->label, b->label, a->label_len) == 0;
+}
+
+/* Under the lock. Known objects that the list has keep their handles and replace the list's. */
+static void reconcile(p11_module *module, listing *list)
+{
+    for (size_t i = 0; i < module->objects.count; i++) {
+        p11_object *known = p11_table_get(&module->objects, p11_table_at(&module->objects, i));
+        if (known == NULL || known->key == NULL)
+            continue;
+        known->hidden = true;
+        for (size_t j = 0; j < list->count; j++) {
+            if (list->objects[j] != known && same_object(known, list->objects[j])) {
+                known->hidden = false;
+                p11_object_free(list->objects[j]);
+                list->objects[j] = list->objects[--list->count];
+                break;
+            }
+        }
+    }
+}
+
+/* Takes the list's references over, as far as there is memory. */
+static CK_RV publish(p11_module *module, listing *list)
+{
+    const long seconds =
+        kms_config_number(kms_client_config(module->client), KMS_SET_KEY_CACHE_SECONDS);
+    struct timespec now;
     CK_RV rv = CKR_OK;
 
+    clock_gettime(CLOCK_MONOTONIC, &now);
     kms_lock_take(&module->lock);
-    for (size_t i = 0; i < module->objects.count && fresh != NULL; i++) {
-        p11_object *known = p11_table_get(&module->objects, p11_table_at(&module->objects, i));
-        if (known == NULL || known->key == NULL ||
-            strcmp(kms_key_arn(known->key), kms_key_arn(fresh->key)) != 0)
-            continue;
-        known->hidden = false;
-        break;
+    reconcile(module, list);
+    while (list->count != 0 && rv == CKR_OK) {
+        if (p11_table_add(&module->objects, list->objects[list->count - 1]) != 0)
+            list->count--;
+        else
+            rv = CKR_HOST_MEMORY;
     }
+    module->listed = rv == CKR_OK;
+    module->listed_till = now.tv_sec + seconds;
     kms_lock_give(&module->lock);
+    return rv;
+}
+
+static bool is_fresh(p11_module *module)
+{
+    struct timespec now;
+    bool fresh;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    kms_lock_take(&module->lock);
+    fresh = module->listed && now.tv_sec < module->listed_till;
+    kms_lock_give(&module->lock);
+    return fresh;
+}
+
+CK_RV p11_token_load(p11_module *module, const char *door)
+{
+    const char *name = kms_config_text(kms_client_config(module->client), KMS_SET_KEY);
+    listing list = {0};
+    kms_error err = {0};
+    kms_status st = kms_client_check_enabled(module->client, &err);
+    CK_RV rv;
+
+    if (st == KMS_OK && is_fresh(module))
+        return CKR_OK;
+    if (st == KMS_OK)
+        st = name != NULL ? list_configured(module, name, &list, &err)
+                          : list_all(module, door, &list, &err);
+    rv = st == KMS_OK ? publish(module, &list) : p11_module_fail(module, door, &err);
+    listing_clear(&list);
     return rv;
 }
