@@ -221,11 +221,12 @@ static size_t canonical(const auth_request *r, const authorization *a, char *out
     unsigned char digest[32];
     char body_hash[65], name[128];
     size_t at = (size_t)snprintf(out, size, "POST\n/\n\n");
-    const char *next;
+    const char *item = a->signed_headers;
+    bool more;
 
-    for (const char *item = a->signed_headers; item != NULL; item = next) {
+    do {
         size_t len = strcspn(item, ";");
-        next = item[len] == ';' ? item + len + 1 : NULL;
+        more = item[len] == ';';
         if (len == 0 || len >= sizeof(name))
             return 0;
         snprintf(name, sizeof(name), "%.*s", (int)len, item);
@@ -235,10 +236,11 @@ static size_t canonical(const auth_request *r, const authorization *a, char *out
         at += (size_t)snprintf(out + at, size - at, "%s:", name);
         at = put_trimmed(out, at, size, value);
         out[at++] = '\n';
-    }
+        item += len + 1; /* not looked at unless there is more */
+    } while (more);
     SHA256((const unsigned char *)r->body, r->body_len, digest);
     hex(digest, sizeof(digest), body_hash);
-    if (at + strlen(a->signed_headers) + 80 > size)
+    if (at + strlen(a->signed_headers) + sizeof(body_hash) + 2 > size)
         return 0;
     return at + (size_t)snprintf(out + at, size - at, "\n%s\n%s", a->signed_headers, body_hash);
 }

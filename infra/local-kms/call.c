@@ -120,7 +120,7 @@ cJSON *call_parse(const char *body, size_t len, failure *f)
     if (cJSON_IsObject(json) && end == body + len)
         return json;
     cJSON_Delete(json);
-    refuse(f, "SerializationException", "%s", "");
+    failure_set(f, "SerializationException", "%s", "");
     return NULL;
 }
 
@@ -407,17 +407,17 @@ bool must_be_enabled(call *c, const key *k)
 {
     char arn[ARN_SIZE];
 
-    if (strcmp(k->state, "Enabled") == 0)
+    if (k->state == STATE_ENABLED)
         return true;
     key_arn(c->store, k, arn, sizeof(arn));
-    if (strcmp(k->state, "Disabled") == 0)
+    if (k->state == STATE_DISABLED)
         return refuse(&c->failure, "DisabledException", "%s is disabled.", arn);
     return refuse(&c->failure, "KMSInvalidStateException", "%s is pending deletion.", arn);
 }
 
 bool must_not_be_pending(call *c, const key *k)
 {
-    return strncmp(k->state, "Pending", 7) != 0 || must_be_enabled(c, k);
+    return !key_is_pending(k) || must_be_enabled(c, k);
 }
 
 bool usable(call *c, const key *k, const char *usage)

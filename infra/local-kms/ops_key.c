@@ -66,10 +66,10 @@ static cJSON *describe(call *c, const key *k)
     key_arn(c->store, k, text, sizeof(text));
     cJSON_AddStringToObject(m, "Arn", text);
     cJSON_AddNumberToObject(m, "CreationDate", k->created);
-    cJSON_AddBoolToObject(m, "Enabled", strcmp(k->state, "Enabled") == 0);
+    cJSON_AddBoolToObject(m, "Enabled", k->state == STATE_ENABLED);
     cJSON_AddStringToObject(m, "Description", k->description);
     cJSON_AddStringToObject(m, "KeyUsage", f->usage);
-    cJSON_AddStringToObject(m, "KeyState", k->state);
+    cJSON_AddStringToObject(m, "KeyState", key_state_name(k->state));
     cJSON_AddStringToObject(m, "KeyManager", "CUSTOMER");
     cJSON_AddStringToObject(m, "Origin", "AWS_KMS");
     cJSON_AddStringToObject(m, "KeySpec", f->spec->name);
@@ -81,9 +81,9 @@ static cJSON *describe(call *c, const key *k)
         cJSON_AddItemToArray(list, cJSON_CreateString(a->name));
     }
     add_family(c, m, k);
-    if (k->deletion > 0 && strcmp(k->state, "PendingDeletion") == 0)
+    if (k->deletion > 0 && k->state == STATE_PENDING_DELETION)
         cJSON_AddNumberToObject(m, "DeletionDate", k->deletion);
-    if (strcmp(k->state, "PendingReplicaDeletion") == 0)
+    if (k->state == STATE_PENDING_REPLICA_DELETION)
         cJSON_AddNumberToObject(m, "PendingDeletionWindowInDays", k->pending_days);
     if (f->spec->kind == SPEC_SYMMETRIC) {
         for (size_t i = 0; i < MATERIAL_ID_SIZE; i++)
@@ -153,7 +153,7 @@ static key *make_key(const store *s, family *f, const char *region, const char *
         return NULL;
     k->family = f;
     snprintf(k->region, sizeof(k->region), "%s", region);
-    strcpy(k->state, "Enabled");
+    k->state = STATE_ENABLED;
     k->created = store_now();
     k->description = strdup(description != NULL ? description : "");
     k->policy = policy != NULL ? strdup(policy) : default_policy(s, region);
@@ -243,24 +243,24 @@ bool op_list_keys(call *c)
     return true;
 }
 
-static bool set_state(call *c, const char *state)
+static bool set_state(call *c, key_state state)
 {
     key *k;
 
     if (!in_key(c, "KeyId", false, &k) || !must_not_be_pending(c, k))
         return false;
-    strcpy(k->state, state);
+    k->state = state;
     return store_save_key(k) || out_of_order(c);
 }
 
 bool op_enable_key(call *c)
 {
-    return set_state(c, "Enabled");
+    return set_state(c, STATE_ENABLED);
 }
 
 bool op_disable_key(call *c)
 {
-    return set_state(c, "Disabled");
+    return set_state(c, STATE_DISABLED);
 }
 
 bool op_update_key_description(call *c)
@@ -285,7 +285,7 @@ bool op_schedule_key_deletion(call *c)
         !must_not_be_pending(c, k))
         return false;
     bool waits = key_has_replicas(c->store, k);
-    strcpy(k->state, waits ? "PendingReplicaDeletion" : "PendingDeletion");
+    k->state = waits ? STATE_PENDING_REPLICA_DELETION : STATE_PENDING_DELETION;
     k->pending_days = (int)days;
     k->deletion = waits ? 0 : store_now() + (double)days * DAY;
     if (!store_save_key(k))
@@ -293,7 +293,7 @@ bool op_schedule_key_deletion(call *c)
     out_arn(c, "KeyId", k);
     if (!waits)
         cJSON_AddNumberToObject(c->out, "DeletionDate", k->deletion);
-    out_text(c, "KeyState", k->state);
+    out_text(c, "KeyState", key_state_name(k->state));
     cJSON_AddNumberToObject(c->out, "PendingWindowInDays", (double)days);
     return true;
 }
@@ -305,11 +305,11 @@ bool op_cancel_key_deletion(call *c)
 
     if (!in_key(c, "KeyId", false, &k))
         return false;
-    if (strncmp(k->state, "Pending", 7) != 0) {
+    if (!key_is_pending(k)) {
         key_arn(c->store, k, arn, sizeof(arn));
         return refuse(&c->failure, "KMSInvalidStateException", "%s is not pending deletion.", arn);
     }
-    strcpy(k->state, "Disabled");
+    k->state = STATE_DISABLED;
     k->deletion = 0;
     if (!store_save_key(k))
         return out_of_order(c);

@@ -96,8 +96,7 @@ bool rotate_due(store *s, double now)
 {
     for (const key *k = s->keys; k != NULL; k = k->next) {
         family *f = k->family;
-        if (!f->rotates || f->next_rotation > now || key_is_replica(k) ||
-            strcmp(k->state, "Enabled") != 0)
+        if (!f->rotates || f->next_rotation > now || key_is_replica(k) || k->state != STATE_ENABLED)
             continue;
         f->next_rotation = now + f->rotation_days * DAY;
         if (!rotate(k, false))

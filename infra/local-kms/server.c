@@ -180,12 +180,13 @@ static void admin_faults(answer *a, const request *r)
         if (ok)
             texts[n++] = item->valuestring;
     }
-    ok = ok && (latency == NULL || (cJSON_IsNumber(latency) && latency->valuedouble >= 0 &&
-                                    latency->valuedouble <= LATENCY_MS_MAX));
+    if (latency != NULL)
+        ok = ok && cJSON_IsNumber(latency) && latency->valuedouble >= 0 &&
+             latency->valuedouble <= LATENCY_MS_MAX;
     if (ok) {
         fault_set(texts, n);
         pthread_mutex_lock(&server.mutex);
-        if (cJSON_IsNumber(latency))
+        if (latency != NULL)
             server.latency_ms = (long)latency->valuedouble;
         pthread_mutex_unlock(&server.mutex);
     }
@@ -279,14 +280,14 @@ static bool fault_before(const char *kind, answer *a, failure *f)
         if (a->body != NULL)
             memset(a->body, ' ', HUGE_SIZE);
     } else if (strcmp(kind, "no-type") == 0) {
-        refuse(f, "KMSInternalException", "no type");
+        failure_set(f, "KMSInternalException", "no type");
         answer_failure(a, f, false);
     } else if (strcmp(kind, "skew") == 0) {
-        refuse(f, "InvalidSignatureException", "Signature expired");
+        failure_set(f, "InvalidSignatureException", "Signature expired");
         answer_failure(a, f, true);
         http_date(time(NULL) + 600, a->date);
     } else if (fault_is_exception(kind)) {
-        refuse(f, kind, "injected fault");
+        failure_set(f, kind, "injected fault");
         answer_failure(a, f, true);
     } else {
         return false;
@@ -331,7 +332,7 @@ static void serve_kms(struct MHD_Connection *connection, const request *r, answe
     cJSON *in = NULL;
 
     if (op == NULL) {
-        refuse(&f, "UnknownOperationException", "%s", "");
+        failure_set(&f, "UnknownOperationException", "%s", "");
         answer_failure(a, &f, true);
         return;
     }
@@ -343,7 +344,7 @@ static void serve_kms(struct MHD_Connection *connection, const request *r, answe
     if (fault_strikes(op->name, kind) && fault_before(kind, a, &f))
         return;
     if (r->too_large)
-        refuse(&f, "SerializationException", "request too large");
+        failure_set(&f, "SerializationException", "request too large");
     else if ((in = call_parse(request_body(r), r->len, &f)) != NULL &&
              verify(connection, r, region, &f))
         run_operation(op, region, in, a, &f);
@@ -429,7 +430,7 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
         serve_kms(connection, r, &a);
     else if (!admin(url, method, r, &a)) {
         failure f = {0};
-        refuse(&f, "UnknownOperationException", "%s", "");
+        failure_set(&f, "UnknownOperationException", "%s", "");
         answer_failure(&a, &f, true);
         a.status = 404;
     }

@@ -43,7 +43,7 @@ double store_now(void)
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + (double)(now.tv_nsec / 1000000) / 1000;
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
 const char *partition(const char *region)
@@ -65,6 +65,23 @@ void key_arn(const store *s, const key *k, char *out, size_t size)
 
     snprintf(resource, sizeof(resource), "key/%s", k->family->key_id);
     resource_arn(s, k->region, resource, out, size);
+}
+
+const char *key_state_name(key_state state)
+{
+    static const char *const names[STATE_COUNT] = {
+        [STATE_ENABLED] = "Enabled",
+        [STATE_DISABLED] = "Disabled",
+        [STATE_PENDING_DELETION] = "PendingDeletion",
+        [STATE_PENDING_REPLICA_DELETION] = "PendingReplicaDeletion",
+    };
+
+    return names[state];
+}
+
+bool key_is_pending(const key *k)
+{
+    return k->state == STATE_PENDING_DELETION || k->state == STATE_PENDING_REPLICA_DELETION;
 }
 
 bool key_is_replica(const key *k)
@@ -116,8 +133,9 @@ static bool append_material(family *f, const material *m)
 
 bool family_add_material(family *f, uint8_t *bytes, size_t len, bool on_demand)
 {
-    material m = {.bytes = bytes, .len = len, .created = store_now(), .on_demand = on_demand};
+    material m = {.len = len, .created = store_now(), .on_demand = on_demand};
 
+    m.bytes = bytes;
     return RAND_bytes(m.id, sizeof(m.id)) == 1 && append_material(f, &m);
 }
 
@@ -224,7 +242,7 @@ bool store_save_key(const key *k)
 {
     cJSON *json = cJSON_CreateObject();
 
-    cJSON_AddStringToObject(json, "state", k->state);
+    cJSON_AddStringToObject(json, "state", key_state_name(k->state));
     cJSON_AddNumberToObject(json, "created", k->created);
     cJSON_AddNumberToObject(json, "deletion", k->deletion);
     cJSON_AddNumberToObject(json, "pendingDays", k->pending_days);
@@ -289,10 +307,9 @@ static bool remove_family(store *s, family *f)
 static bool release_primary(const store *s, const family *f, double now)
 {
     for (key *k = s->keys; k != NULL; k = k->next) {
-        if (k->family != f || strcmp(k->state, "PendingReplicaDeletion") != 0 ||
-            key_has_replicas(s, k))
+        if (k->family != f || k->state != STATE_PENDING_REPLICA_DELETION || key_has_replicas(s, k))
             continue;
-        strcpy(k->state, "PendingDeletion");
+        k->state = STATE_PENDING_DELETION;
         k->deletion = now + k->pending_days * (24.0 * 3600);
         return store_save_key(k);
     }
@@ -326,7 +343,7 @@ bool store_remove_expired(store *s, double now)
 
     for (key *k = s->keys, *next; k != NULL; k = next) {
         next = k->next;
-        if (strcmp(k->state, "PendingDeletion") == 0 && k->deletion <= now)
+        if (k->state == STATE_PENDING_DELETION && k->deletion <= now)
             ok = store_remove_key(s, k) && ok;
     }
     return ok;
@@ -462,6 +479,14 @@ static bool load_family(store *s, const char *key_id, const char *text)
     return true;
 }
 
+static bool find_state(const char *name, key_state *out)
+{
+    for (*out = 0; *out < STATE_COUNT; (*out)++)
+        if (strcmp(key_state_name(*out), name) == 0)
+            return true;
+    return false;
+}
+
 static bool load_key(store *s, const char *region, const char *key_id, const char *text)
 {
     key *k = calloc(1, sizeof(*k));
@@ -471,10 +496,9 @@ static bool load_key(store *s, const char *region, const char *key_id, const cha
     for (family *f = s->families; ok && f != NULL; f = f->next)
         if (strcmp(f->key_id, key_id) == 0)
             k->family = f;
-    ok = ok && k->family != NULL;
+    ok = ok && k->family != NULL && find_state(text_of(json, "state"), &k->state);
     if (ok) {
         snprintf(k->region, sizeof(k->region), "%s", region);
-        snprintf(k->state, sizeof(k->state), "%s", text_of(json, "state"));
         k->created = number_of(json, "created");
         k->deletion = number_of(json, "deletion");
         k->pending_days = (int)number_of(json, "pendingDays");

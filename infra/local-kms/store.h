@@ -39,11 +39,19 @@ typedef struct family {
     void *parsed; /* EVP_PKEY of an asymmetric key, made on load */
 } family;
 
+typedef enum key_state {
+    STATE_ENABLED,
+    STATE_DISABLED,
+    STATE_PENDING_DELETION,
+    STATE_PENDING_REPLICA_DELETION,
+    STATE_COUNT
+} key_state;
+
 typedef struct key {
     struct key *next;
     family *family;
     char region[32];
-    char state[24];
+    key_state state;
     double created, deletion; /* deletion 0: not scheduled */
     int pending_days;
     char *description, *policy;
@@ -102,6 +110,8 @@ const char *partition(const char *region);
 /* resource: key/ID, an alias, or nothing for what all of them begin with. */
 void resource_arn(const store *s, const char *region, const char *resource, char *out, size_t size);
 void key_arn(const store *s, const key *k, char *out, size_t size);
+const char *key_state_name(key_state state);
+bool key_is_pending(const key *k);
 /* True for a replica of a multi-Region key: its primary decides about rotation and replicas. */
 bool key_is_replica(const key *k);
 bool key_has_replicas(const store *s, const key *k);

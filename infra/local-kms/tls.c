@@ -32,15 +32,6 @@ static char *read_file(const char *path)
     return text;
 }
 
-static int no_password(char *buffer, int size, int writing, void *arg)
-{
-    (void)buffer;
-    (void)size;
-    (void)writing;
-    (void)arg;
-    return 0;
-}
-
 static bool add_extension(X509 *cert, int nid, const char *value)
 {
     X509V3_CTX ctx;
@@ -108,11 +99,12 @@ static bool make_files(const char *folder, char *cert_path, char *key_path, size
 /* libmicrohttpd would only say that it can't start. */
 static bool fit_together(const tls_files *files)
 {
+    static char no_password[] = ""; /* else libcrypto would ask on the terminal */
     BIO *cert_text = BIO_new_mem_buf(files->certificate, -1);
     BIO *key_text = BIO_new_mem_buf(files->key, -1);
     X509 *cert = cert_text != NULL ? PEM_read_bio_X509(cert_text, NULL, NULL, NULL) : NULL;
     EVP_PKEY *pkey =
-        key_text != NULL ? PEM_read_bio_PrivateKey(key_text, NULL, no_password, NULL) : NULL;
+        key_text != NULL ? PEM_read_bio_PrivateKey(key_text, NULL, NULL, no_password) : NULL;
     bool ok = cert != NULL && pkey != NULL && X509_check_private_key(cert, pkey) == 1;
 
     if (!ok)

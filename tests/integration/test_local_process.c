@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -279,6 +280,89 @@ static void a_seeded_key_that_is_there_as_another_is_refused(void **state)
     assert_non_null(strstr(errors, "HMAC_256"));
 }
 
+/* What the passing of weeks does: a change in the file, between two runs. */
+static void edit_database(const char *path, const char *sql)
+{
+    sqlite3 *db = NULL;
+
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_changes(db), 1);
+    sqlite3_close(db);
+}
+
+static void a_key_whose_waiting_period_is_over_is_gone(void **state)
+{
+    char path[128], id[64], body[128];
+    const char *options[] = {"--db", path, NULL};
+    test_server server;
+
+    (void)state;
+    path_of("expiring", path);
+    test_server_start(&server, options);
+    wire_get(&server, &(wire_request){.operation = "CreateKey", .body = "{\"MultiRegion\":true}"},
+             "KeyMetadata.KeyId", id, sizeof(id));
+    snprintf(body, sizeof(body), "{\"KeyId\":\"%s\",\"ReplicaRegion\":\"eu-west-1\"}", id);
+    wire_expect(&server, &(wire_request){.operation = "ReplicateKey", .body = body}, "");
+    snprintf(body, sizeof(body), "{\"KeyId\":\"%s\"}", id);
+    const wire_request primary = {.operation = "DescribeKey", .body = body};
+    const wire_request replica = {.operation = "DescribeKey", .body = body, .region = "eu-west-1"};
+    wire_expect(&server, &(wire_request){.operation = "ScheduleKeyDeletion", .body = body}, "");
+    wire_expect(
+        &server,
+        &(wire_request){.operation = "ScheduleKeyDeletion", .body = body, .region = "eu-west-1"},
+        "");
+    test_server_stop(&server);
+
+    char key_state[32];
+    edit_database(path, "UPDATE key SET json = json_set(json, '$.deletion', 1) WHERE "
+                        "region = 'eu-west-1'");
+    test_server_start(&server, options);
+    wire_expect(&server, &replica, "NotFoundException");
+    wire_get(&server, &primary, "KeyMetadata.KeyState", key_state, sizeof(key_state));
+    assert_string_equal(key_state, "PendingDeletion"); /* the last replica is gone */
+    test_server_stop(&server);
+
+    edit_database(path, "UPDATE key SET json = json_set(json, '$.deletion', 1) WHERE "
+                        "json_extract(json, '$.state') = 'PendingDeletion'");
+    for (int run = 0; run < 2; run++) {
+        test_server_start(&server, options);
+        wire_expect(&server, &primary, "NotFoundException");
+        test_server_stop(&server);
+    }
+}
+
+static void a_rotation_that_is_due_happens(void **state)
+{
+    char path[128], id[64], body[128];
+    const char *options[] = {"--db", path, NULL};
+    test_server server;
+
+    (void)state;
+    path_of("rotating", path);
+    test_server_start(&server, options);
+    wire_get(&server, &(wire_request){.operation = "CreateKey"}, "KeyMetadata.KeyId", id,
+             sizeof(id));
+    snprintf(body, sizeof(body), "{\"KeyId\":\"%s\"}", id);
+    wire_expect(&server, &(wire_request){.operation = "EnableKeyRotation", .body = body}, "");
+    test_server_stop(&server);
+
+    edit_database(path, "UPDATE family SET json = json_set(json, '$.nextRotation', 1) WHERE "
+                        "json_extract(json, '$.rotates')");
+    for (int run = 0; run < 2; run++) { /* once, not on every start */
+        wire_reply reply;
+        test_server_start(&server, options);
+        wire_send(&server, &(wire_request){.operation = "ListKeyRotations", .body = body}, &reply);
+        const cJSON *rotations = cJSON_GetObjectItemCaseSensitive(reply.json, "Rotations");
+        assert_int_equal(cJSON_GetArraySize(rotations), 1);
+        assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(
+                                cJSON_GetArrayItem(rotations, 0), "RotationType")),
+                            "AUTOMATIC");
+        wire_reply_clear(&reply);
+        test_server_stop(&server);
+    }
+}
+
 static void a_database_has_one_server_at_a_time(void **state)
 {
     char path[128], errors[2048];
@@ -445,6 +529,8 @@ int main(void)
         cmocka_unit_test(every_answer_waits_as_long_as_asked),
         cmocka_unit_test(what_the_database_holds_survives_a_restart),
         cmocka_unit_test(a_seeded_key_that_is_there_as_another_is_refused),
+        cmocka_unit_test(a_key_whose_waiting_period_is_over_is_gone),
+        cmocka_unit_test(a_rotation_that_is_due_happens),
         cmocka_unit_test(a_database_has_one_server_at_a_time),
         cmocka_unit_test(https_with_a_certificate_of_its_own),
         cmocka_unit_test(a_key_of_another_certificate_is_refused),

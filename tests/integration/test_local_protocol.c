@@ -112,7 +112,7 @@ static void members_of_another_type_are_refused(void **state)
 
 static void a_body_over_the_limit_is_refused(void **state)
 {
-    size_t len = 300 * 1024;
+    size_t len = (size_t)300 * 1024;
     char *body = malloc(len + 1);
 
     (void)state;
