@@ -17,8 +17,9 @@ typedef struct test_server {
 void test_server_start(test_server *server, const char *const *options);
 void test_server_stop(test_server *server);
 
-/* Runs KMS_LOCAL with options that it refuses: returns its exit status, collects its errors. */
-int test_server_run(const char *const *options, char *errors, size_t size);
+/* Runs KMS_LOCAL with options that let it end at once: returns its exit status, collects what it
+ * says on standard output and standard error. */
+int test_server_run(const char *const *options, char *said, size_t size);
 
 /* The number of requests of one operation since the last reset, or of connections ("connections").
  */

@@ -96,6 +96,41 @@ static void a_wrong_option_is_named_and_exits_2(void **state)
     }
 }
 
+/* A manual writes "--port" as "\-\-port". */
+static void as_in_manual(const char *option, size_t len, char *out)
+{
+    for (size_t i = 0; i < len; i++) {
+        if (option[i] == '-')
+            *out++ = '\\';
+        *out++ = option[i];
+    }
+    *out = '\0';
+}
+
+static void the_manual_has_every_option(void **state)
+{
+    static const char *const options[] = {"--help", NULL};
+    static char help[8192], manual[65536];
+    FILE *file = fopen(KMS_SOURCE_DIR "/docs/man/kms-local.1", "r");
+    int count = 0;
+
+    (void)state;
+    assert_non_null(file);
+    manual[fread(manual, 1, sizeof(manual) - 1, file)] = '\0';
+    fclose(file);
+    assert_int_equal(test_server_run(options, help, sizeof(help)), 0);
+    for (const char *at = strstr(help, "--"); at != NULL; at = strstr(at, "--")) {
+        char text[128];
+        size_t len = 2 + strspn(at + 2, "abcdefghijklmnopqrstuvwxyz-");
+        as_in_manual(at, len, text);
+        if (strstr(manual, text) == NULL)
+            fail_msg("the manual lacks %.*s", (int)len, at);
+        at += len;
+        count++;
+    }
+    assert_true(count >= 13);
+}
+
 static void what_it_cannot_open_exits_1_and_says_why(void **state)
 {
     char errors[2048], missing[128], broken[128], option[200];
@@ -522,6 +557,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_wrong_option_is_named_and_exits_2),
+        cmocka_unit_test(the_manual_has_every_option),
         cmocka_unit_test(what_it_cannot_open_exits_1_and_says_why),
         cmocka_unit_test(a_port_in_use_exits_1),
         cmocka_unit_test(only_loopback_is_served),
