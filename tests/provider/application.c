@@ -1,7 +1,5 @@
 #include "tests/provider/application.h"
 
-#include <arpa/inet.h>
-#include <curl/curl.h>
 #include <dlfcn.h>
 #include <netdb.h>
 #include <openssl/core_names.h>
@@ -291,48 +289,4 @@ long requests(const test_server *server)
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
         sum += test_server_count(server, operations[i]);
     return sum;
-}
-
-static size_t collect(char *data, size_t size, size_t count, void *arg)
-{
-    bytes *to = arg;
-    size_t len = size * count;
-
-    if (to != NULL) {
-        if (len > sizeof(to->data) - to->len)
-            return 0;
-        memcpy(to->data + to->len, data, len);
-        to->len += len;
-    }
-    return len;
-}
-
-void call_kms(const test_server *server, const char *operation, const char *body, bytes *reply)
-{
-    char target[96];
-    long status = 0;
-    struct curl_slist *headers = NULL;
-    CURL *easy = curl_easy_init();
-
-    assert_non_null(easy);
-    snprintf(target, sizeof(target), "X-Amz-Target: TrentService.%s", operation);
-    headers = curl_slist_append(headers, target);
-    headers = curl_slist_append(headers, "Content-Type: application/x-amz-json-1.1");
-    if (reply != NULL)
-        reply->len = 0;
-    curl_easy_setopt(easy, CURLOPT_URL, server->url);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(easy, CURLOPT_AWS_SIGV4, "aws:amz:eu-central-1:kms");
-    curl_easy_setopt(easy, CURLOPT_USERPWD, "local:local");
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
-    curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, collect);
-    curl_easy_setopt(easy, CURLOPT_WRITEDATA, reply);
-    assert_int_equal(curl_easy_perform(easy), CURLE_OK);
-    curl_easy_getinfo(easy, CURLINFO_RESPONSE_CODE, &status);
-    if (status != 200)
-        fail_msg("%s: HTTP %ld: %.*s", operation, status, reply != NULL ? (int)reply->len : 0,
-                 reply != NULL ? (const char *)reply->data : "");
-    curl_slist_free_all(headers);
-    curl_easy_cleanup(easy);
 }

@@ -80,15 +80,11 @@ typedef struct tls_server {
 void tls_start(tls_server *tls);
 void tls_stop(tls_server *tls, const test_server *back);
 
-/* Attempts of this process to resolve a name or to connect to anything but the test's own admin
- * requests, since the last call. */
+/* Attempts of this process to resolve a name or to connect over IP since the last call. What the
+ * test itself asks the server counts too: call it before what is measured, to forget them. */
 int network_attempts(void);
 
 /* Requests that the server has had since test_server_reset. */
 long requests(const test_server *server);
-
-/* Calls an operation of KMS by the server's own account, signed by libcurl. The reply may be NULL.
- */
-void call_kms(const test_server *server, const char *operation, const char *body, bytes *reply);
 
 #endif

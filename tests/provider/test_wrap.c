@@ -1,4 +1,5 @@
 /* Wrap and unwrap by EVP_PKEY_encrypt and EVP_PKEY_decrypt. */
+#include "tests/integration/wire.h"
 #include "tests/provider/application.h"
 
 #include "include/kms/kms_provider.h"
@@ -374,7 +375,7 @@ static void an_alias_that_moves_never_changes_the_key(void **state)
     assert_int_equal(EVP_PKEY_get_utf8_string_param(other, "arn", second, sizeof(second), NULL), 1);
     snprintf(body, sizeof(body), "{\"AliasName\":\"alias/moving\",\"TargetKeyId\":\"%s\"}",
              strrchr(second, '/') + 1);
-    call_kms(&server, "UpdateAlias", body, NULL);
+    wire_expect(&server, &(wire_request){.operation = "UpdateAlias", .body = body}, "");
     assert_true(wrap(&app, key, CONTEXT, &plain, &wrapped));
     assert_false(unwrap(&app, other, CONTEXT, &wrapped, &back));
     assert_only_error("ciphertext belongs to another key", "");
@@ -408,7 +409,7 @@ static void a_key_that_is_disabled_or_going_says_so(void **state)
     assert_int_equal(EVP_PKEY_get_utf8_string_param(key, "arn", arn, sizeof(arn), NULL), 1);
     snprintf(body, sizeof(body), "{\"KeyId\":\"%s\"}", arn);
     for (size_t i = 0; i < 2; i++) {
-        call_kms(&server, rows[i].operation, body, NULL);
+        wire_expect(&server, &(wire_request){.operation = rows[i].operation, .body = body}, "");
         assert_false(wrap(&app, key, CONTEXT, &plain, &wrapped));
         assert_only_error(rows[i].sentence, "request id ");
     }
