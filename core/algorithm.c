@@ -13,7 +13,7 @@ static const kms_key_spec_row specs[] = {
     { "ECC_NIST_P384",         "EC",      "secp384r1",  384 },
     { "ECC_NIST_P521",         "EC",      "secp521r1",  521 },
     { "ECC_SECG_P256K1",       "EC",      "secp256k1",  256 },
-    { "ECC_NIST_EDWARDS25519", "ED25519", NULL,         253 },
+    { "ECC_NIST_EDWARDS25519", "ED25519", NULL,         256 },
     { "HMAC_224",              "HMAC",    NULL,         224 },
     { "HMAC_256",              "HMAC",    NULL,         256 },
     { "HMAC_384",              "HMAC",    NULL,         384 },

@@ -16,7 +16,12 @@
 #define PROPERTIES "provider=kms"
 
 static const OSSL_ALGORITHM keymgmts[] = {
-    {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_keymgmt_functions, "opaque symmetric KMS key"},
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_kms_keymgmt_functions, "opaque symmetric KMS key"},
+    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_rsa_keymgmt_functions,
+     "RSA key in KMS"},
+    {"EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, provider_ec_keymgmt_functions,
+     "EC key in KMS"},
+    {"ED25519:1.3.101.112", PROPERTIES, provider_ed25519_keymgmt_functions, "Ed25519 key in KMS"},
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM asym_ciphers[] = {
@@ -27,22 +32,63 @@ static const OSSL_ALGORITHM kems[] = {
     {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_kem_functions, "data keys by KMS"},
     {NULL, NULL, NULL, NULL},
 };
+static const OSSL_ALGORITHM signatures[] = {
+    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_signature_functions,
+     "RSA signatures by KMS"},
+    {"ECDSA", PROPERTIES, provider_signature_functions, "ECDSA by KMS"},
+    {"ED25519:1.3.101.112", PROPERTIES, provider_eddsa_functions, "Ed25519 by KMS"},
+    {NULL, NULL, NULL, NULL},
+};
 static const OSSL_ALGORITHM stores[] = {
     {"kms", PROPERTIES, provider_store_functions, "KMS keys by address"},
     {NULL, NULL, NULL, NULL},
 };
 
+/* Private keys as PEM are references; as anything else they would be the material. */
+#define ENCODERS(type)                                                                             \
+    {type, PROPERTIES ",output=text", provider_text_encoder_functions, "facts of a KMS key"},      \
+        {type, PROPERTIES ",output=pem,structure=PrivateKeyInfo",                                  \
+         provider_reference_encoder_functions, "key reference"},                                   \
+    {                                                                                              \
+        type, PROPERTIES ",output=der,structure=PrivateKeyInfo",                                   \
+            provider_refusing_encoder_functions, "refusal"                                         \
+    }
+
+#define PUBLIC_ENCODERS(type)                                                                      \
+    {type, PROPERTIES ",output=pem,structure=SubjectPublicKeyInfo",                                \
+     provider_public_pem_encoder_functions, "public half"},                                        \
+    {                                                                                              \
+        type, PROPERTIES ",output=der,structure=SubjectPublicKeyInfo",                             \
+            provider_public_der_encoder_functions, "public half"                                   \
+    }
+
 static const OSSL_ALGORITHM encoders[] = {
-    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=text", provider_text_encoder_functions,
-     "facts of a KMS key"},
-    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=pem,structure=PrivateKeyInfo",
-     provider_refusing_encoder_functions, "refusal"},
-    {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=der,structure=PrivateKeyInfo",
-     provider_refusing_encoder_functions, "refusal"},
+    ENCODERS(KMS_PROVIDER_KEY_TYPE),
     {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=pem,structure=SubjectPublicKeyInfo",
      provider_refusing_encoder_functions, "refusal"},
     {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=der,structure=SubjectPublicKeyInfo",
      provider_refusing_encoder_functions, "refusal"},
+    ENCODERS("RSA"),
+    PUBLIC_ENCODERS("RSA"),
+    ENCODERS("EC"),
+    PUBLIC_ENCODERS("EC"),
+    ENCODERS("ED25519"),
+    PUBLIC_ENCODERS("ED25519"),
+    {NULL, NULL, NULL, NULL},
+};
+
+#define DECODER(type)                                                                              \
+    {                                                                                              \
+        type, PROPERTIES ",input=der,structure=" KMS_PROVIDER_REFERENCE_STRUCTURE,                 \
+            provider_der_decoder_functions, "key reference"                                        \
+    }
+
+static const OSSL_ALGORITHM decoders[] = {
+    {"DER", PROPERTIES ",input=pem", provider_pem_decoder_functions, "key reference"},
+    DECODER(KMS_PROVIDER_KEY_TYPE),
+    DECODER("RSA"),
+    DECODER("EC"),
+    DECODER("ED25519"),
     {NULL, NULL, NULL, NULL},
 };
 
@@ -61,12 +107,16 @@ static const OSSL_ALGORITHM *query_operation(void *provider, int operation, int 
         return keymgmts;
     case OSSL_OP_ASYM_CIPHER:
         return asym_ciphers;
+    case OSSL_OP_SIGNATURE:
+        return signatures;
     case OSSL_OP_KEM:
         return kems;
     case OSSL_OP_STORE:
         return stores;
     case OSSL_OP_ENCODER:
         return encoders;
+    case OSSL_OP_DECODER:
+        return decoders;
     default:
         return NULL;
     }
@@ -193,6 +243,12 @@ static void take_upcalls(kms_provider *provider, section *s, const OSSL_DISPATCH
             break;
         case OSSL_FUNC_BIO_WRITE_EX:
             provider->bio_write = OSSL_FUNC_BIO_write_ex(in);
+            break;
+        case OSSL_FUNC_BIO_READ_EX:
+            provider->bio_read = OSSL_FUNC_BIO_read_ex(in);
+            break;
+        case OSSL_FUNC_BIO_GETS:
+            provider->bio_gets = OSSL_FUNC_BIO_gets(in);
             break;
         case OSSL_FUNC_CORE_GET_PARAMS:
             s->get_params = OSSL_FUNC_core_get_params(in);

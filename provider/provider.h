@@ -16,11 +16,13 @@ typedef struct kms_provider {
     OSSL_FUNC_core_new_error_fn *new_error;
     OSSL_FUNC_core_vset_error_fn *vset_error;
     OSSL_FUNC_BIO_write_ex_fn *bio_write;
+    OSSL_FUNC_BIO_read_ex_fn *bio_read;
+    OSSL_FUNC_BIO_gets_fn *bio_gets;
     kms_client *client; /* NULL: fault says why */
     kms_error fault;
 } kms_provider;
 
-/* A symmetric KMS key as an EVP_PKEY's key data. Counted references; never changes once loaded. */
+/* A KMS key as an EVP_PKEY's key data. Counted references; never changes once loaded. */
 typedef struct provider_key {
     atomic_int references;
     kms_provider *provider;
@@ -32,6 +34,19 @@ typedef struct provider_key {
 provider_key *provider_key_new(kms_provider *provider, kms_key *key, kms_context *context);
 provider_key *provider_key_ref(provider_key *key);
 void provider_key_free(provider_key *key);
+
+/* Hands an object to the application by the callback of a store or decoder; takes the reference. */
+int provider_key_give(provider_key *key, OSSL_CALLBACK *callback, void *arg);
+
+/* OpenSSL's name of a key's type: "KMS", "RSA", "EC", "ED25519"; NULL: the provider has none. */
+const char *provider_key_type(const kms_key *key);
+
+/* What key management of every type does alike. */
+OSSL_FUNC_keymgmt_new_fn provider_keymgmt_new;
+OSSL_FUNC_keymgmt_free_fn provider_keymgmt_free;
+OSSL_FUNC_keymgmt_dup_fn provider_keymgmt_dup;
+OSSL_FUNC_keymgmt_load_fn provider_keymgmt_load;
+OSSL_FUNC_keymgmt_import_fn provider_keymgmt_import;
 
 /* Says in the log, once in a process, that neither default nor fips is active before kms. in: what
  * OSSL_provider_init got. */
@@ -62,10 +77,20 @@ int operation_context_set(operation_context *ctx, const kms_provider *provider,
 int operation_context_merged(const operation_context *ctx, const kms_provider *provider,
                              kms_context **owned);
 
-extern const OSSL_DISPATCH provider_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_kms_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_rsa_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_ec_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_ed25519_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_signature_functions[];
+extern const OSSL_DISPATCH provider_eddsa_functions[];
 extern const OSSL_DISPATCH provider_store_functions[];
 extern const OSSL_DISPATCH provider_asym_cipher_functions[];
 extern const OSSL_DISPATCH provider_kem_functions[];
+extern const OSSL_DISPATCH provider_pem_decoder_functions[];
+extern const OSSL_DISPATCH provider_der_decoder_functions[];
+extern const OSSL_DISPATCH provider_reference_encoder_functions[];
+extern const OSSL_DISPATCH provider_public_pem_encoder_functions[];
+extern const OSSL_DISPATCH provider_public_der_encoder_functions[];
 extern const OSSL_DISPATCH provider_text_encoder_functions[];
 extern const OSSL_DISPATCH provider_refusing_encoder_functions[];
 

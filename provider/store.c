@@ -84,26 +84,6 @@ static int store_set_ctx_params(void *data, const OSSL_PARAM params[])
     return p == NULL || OSSL_PARAM_get_int(p, &ctx->expect);
 }
 
-static int give_object(int type, const char *data_type, provider_key *key, OSSL_CALLBACK *callback,
-                       void *arg)
-{
-    /* The reference passes to keymgmt_load, which empties it; what stays here is freed here. */
-    void *reference = key;
-    char name[16];
-    OSSL_PARAM params[4];
-    int ok;
-
-    snprintf(name, sizeof(name), "%s", data_type);
-    params[0] = OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type);
-    params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, name, 0);
-    params[2] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &reference,
-                                                  sizeof(reference));
-    params[3] = OSSL_PARAM_construct_end();
-    ok = callback(params, arg);
-    provider_key_free(reference);
-    return ok;
-}
-
 static kms_context *copy_context(const kms_context *from)
 {
     kms_context *copy = from != NULL ? kms_context_new() : NULL;
@@ -121,12 +101,14 @@ static int load_key(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
     kms_key *key = NULL;
     kms_context *context = NULL;
     provider_key *object;
+    const char *type;
 
     if (kms_client_key(ctx->provider->client, &ctx->address, &key, &err) != KMS_OK)
         return provider_raise(ctx->provider, &err);
-    if (!kms_key_is_symmetric(key)) {
-        kms_fail(&err, KMS_E_UNSUPPORTED, "%s is %s for %s; symmetric keys can be used so far",
-                 kms_key_arn(key), kms_key_spec(key), kms_key_usage(key));
+    type = provider_key_type(key);
+    if (type == NULL) {
+        kms_fail(&err, KMS_E_UNSUPPORTED, "%s is %s for %s", kms_key_arn(key), kms_key_spec(key),
+                 kms_key_usage(key));
         kms_key_free(key);
         return provider_raise(ctx->provider, &err);
     }
@@ -139,7 +121,7 @@ static int load_key(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
     if (object == NULL)
         return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "key");
     ctx->done = true;
-    return give_object(OSSL_OBJECT_PKEY, KMS_PROVIDER_KEY_TYPE, object, callback, arg);
+    return provider_key_give(object, callback, arg);
 }
 
 /* An address names one secret key. Who looks for another kind finds an empty store, which is no

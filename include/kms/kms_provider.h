@@ -16,4 +16,7 @@
  * to 1024; 32 where it is not set. */
 #define KMS_PROVIDER_PARAM_DATA_KEY_BYTES "data-key-bytes"
 
+/* Data structure of a key reference (PEM label "KMS KEY REFERENCE"), for OSSL_DECODER. */
+#define KMS_PROVIDER_REFERENCE_STRUCTURE "KmsKeyReference"
+
 #endif
