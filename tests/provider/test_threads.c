@@ -218,6 +218,48 @@ static void an_operation_begun_before_the_fork_ends_on_both_sides(void **state)
     close_fixture(&f);
 }
 
+/* The others wait for an answer that does not come while the parent forks; the child works, and
+ * what the others asked is answered in the end. */
+static void *wrap_patiently(void *arg)
+{
+    const fixture *f = arg;
+    bytes plain = bytes_of("in mid-request"), wrapped;
+
+    return (void *)(uintptr_t)(wrap(&f->app, f->key, CONTEXT, &plain, &wrapped) ? NULL : "wrap");
+}
+
+static void a_child_works_while_its_parent_s_requests_are_pending(void **state)
+{
+    bytes plain = bytes_of("secret"), wrapped, back;
+    pthread_t threads[4];
+
+    (void)state;
+    use_settings("attempt_timeout_ms = 3000\n");
+    fixture f = open_fixture();
+    assert_true(wrap(&f.app, f.key, CONTEXT, &plain, &wrapped));
+    test_server_reset(&server);
+    test_server_faults(&server, "[\"Encrypt:slow:1\"]");
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, wrap_patiently, &f), 0);
+    while (test_server_count(&server, "Encrypt") < 4)
+        continue;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(unwrap(&f.app, f.key, CONTEXT, &wrapped, &back) && back.len == plain.len ? 0 : 1);
+    assert_ended_well(child);
+    test_server_faults(&server, "[]");
+    for (int i = 0; i < 4; i++) {
+        void *failed = NULL;
+        pthread_join(threads[i], &failed);
+        assert_null(failed);
+    }
+    close_fixture(&f);
+    use_settings(NULL);
+}
+
+/* Not with the address sanitizer: its allocator's own locks do not survive a fork in the midst of
+ * another thread's allocation (glibc's do). */
+#ifndef __SANITIZE_ADDRESS__
 typedef struct busy {
     fixture *f;
     atomic_bool stop;
@@ -258,6 +300,8 @@ static void forking_in_the_midst_of_others_requests_harms_nobody(void **state)
     }
     close_fixture(&f);
 }
+
+#endif
 
 static void a_child_that_unloads_leaves_the_parent_alone(void **state)
 {
@@ -301,7 +345,10 @@ int main(void)
         cmocka_unit_test(the_parent_s_connection_outlives_its_children_over_tls),
         cmocka_unit_test(a_child_may_be_the_first_user),
         cmocka_unit_test(an_operation_begun_before_the_fork_ends_on_both_sides),
+        cmocka_unit_test(a_child_works_while_its_parent_s_requests_are_pending),
+#ifndef __SANITIZE_ADDRESS__
         cmocka_unit_test(forking_in_the_midst_of_others_requests_harms_nobody),
+#endif
         cmocka_unit_test(a_child_that_unloads_leaves_the_parent_alone),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
