@@ -242,7 +242,8 @@ kms_status kms_client_key_of_reference(kms_client *client, const kms_reference *
         st = prepare(client, &address, &endpoint, err);
     if (st == KMS_OK)
         st = kms_key_of_reference(client->libctx, endpoint, reference->arn,
-                                  (kms_bytes){reference->spki.data, reference->spki.len}, out, err);
+                                  (kms_bytes){reference->spki.data, reference->spki.len},
+                                  reference->spec, out, err);
     return st;
 }
 

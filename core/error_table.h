@@ -26,6 +26,8 @@ X(REPLICA_NOT_ALLOWED,   CKR_FUNCTION_REJECTED,        3, "multi-Region key has 
 X(KEY_ADDRESS,           CKR_ARGUMENTS_BAD,            2, "key address is not valid", "write kms:alias/NAME, kms:KEY-ID or kms:ARN, with ?region=, ?profile= or ?context.NAME=") \
 X(KEY_REFERENCE,         CKR_ARGUMENTS_BAD,            2, "key reference is damaged", "write it again: openssl pkey -provider default -provider kms -in kms:KEY -out FILE") \
 X(CREATION_NOT_ALLOWED,  CKR_FUNCTION_REJECTED,        3, "creating keys is not allowed", "set allow_key_creation = yes in kms.conf, or create the key with AWS's tools") \
+X(ALIAS_EXISTS,          CKR_ARGUMENTS_BAD,            5, "alias is taken", "choose another alias, or use the key that has it") \
+X(CREATION_FAILED,       CKR_DEVICE_ERROR,             6, "key was made but is not usable", "the detail says what became of the new key; look at it in KMS before you try again") \
 X(KEY_MISSING,           CKR_ARGUMENTS_BAD,            2, "no key is configured", "set key in kms.conf or KMS_KEY_ALIAS") \
 X(CONTEXT_MISSING,       CKR_MECHANISM_PARAM_INVALID,  3, "encryption context is missing", "give one, for example -pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-1, or set defaults in [context]") \
 X(CONTEXT_REQUIRED,      CKR_MECHANISM_PARAM_INVALID,  3, "encryption context lacks a required name", "add the name; see required_context in kms.conf(5)") \
@@ -49,6 +51,8 @@ X(KEY_DISABLED,          CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is disabled", "
 X(KEY_STATE,             CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is in a state that does not allow this", "look at the key's state in KMS (pending deletion, pending import, creating)") \
 X(KEY_USAGE,             CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is made for another use", "use a key whose KeyUsage and KeySpec fit the operation") \
 X(KEY_UNAVAILABLE,       CKR_DEVICE_ERROR,             5, "key is unavailable at the moment", "try again; if it stays, look at the key's state in KMS") \
+X(KEY_SIZE,              CKR_KEY_SIZE_RANGE,           7, "data key has the wrong size", "use the cipher that fits the data key") \
+X(CIPHER,                CKR_ENCRYPTED_DATA_INVALID,   7, "AES refused the data", "check IV, tag and padding, and that the data is whole") \
 X(CIPHERTEXT_INVALID,    CKR_ENCRYPTED_DATA_INVALID,   7, "ciphertext cannot be decrypted", "check that it is whole, and was made with this key's public half, OAEP padding and the same digest") \
 X(MESSAGE_TOO_LARGE,     CKR_DATA_LEN_RANGE,           7, "message is larger than 4096 bytes, the limit of KMS", "sign a digest instead, with an RSA or NIST curve key, or authenticate a digest") \
 X(MESSAGE_EMPTY,         CKR_DATA_LEN_RANGE,           7, "message is empty", "KMS takes 1 to 4096 bytes") \

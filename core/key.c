@@ -207,7 +207,7 @@ static kms_status copy_text(char **to, const char *text, kms_error *err)
 /* The metadata that an ARN and a public half tell. */
 static kms_status infer_metadata(kms_key *key, const char *arn, kms_error *err)
 {
-    const bool symmetric = key->public == NULL;
+    const bool symmetric = key->kind == NULL;
     const char *id = strrchr(arn, '/') + 1;
     kms_key_metadata *metadata = &key->metadata;
     kms_status st = copy_text(&metadata->arn, arn, err);
@@ -225,7 +225,7 @@ static kms_status infer_metadata(kms_key *key, const char *arn, kms_error *err)
 }
 
 kms_status kms_key_of_reference(OSSL_LIB_CTX *libctx, const kms_endpoint *endpoint, const char *arn,
-                                kms_bytes spki, kms_key **out, kms_error *err)
+                                kms_bytes spki, const char *spec, kms_key **out, kms_error *err)
 {
     kms_key *key = calloc(1, sizeof(*key));
     kms_status st = KMS_OK;
@@ -236,6 +236,8 @@ kms_status kms_key_of_reference(OSSL_LIB_CTX *libctx, const kms_endpoint *endpoi
     atomic_init(&key->references, 1);
     atomic_init(&key->confirmed, LLONG_MIN / 2);
     key->endpoint = endpoint;
+    if (spec != NULL)
+        key->kind = kms_key_spec_find(spec);
     if (spki.len != 0) {
         key->spki.data = malloc(spki.len);
         if (key->spki.data == NULL) {

@@ -9,10 +9,11 @@
 const kms_endpoint *kms_key_endpoint(const kms_key *key);
 
 /* A key as a key reference tells it: no network, so its usage is not known ("") and its state
- * neither; of a multi-Region key the first operation asks for its family. spki is empty for a
- * symmetric key. Errors: KMS_E_PUBLIC_KEY. */
+ * neither; of a multi-Region key the first operation asks for its family. spki is empty for
+ * symmetric and HMAC keys; of HMAC keys spec is the key spec, else NULL. Errors: KMS_E_PUBLIC_KEY.
+ */
 kms_status kms_key_of_reference(OSSL_LIB_CTX *libctx, const kms_endpoint *endpoint, const char *arn,
-                                kms_bytes spki, kms_key **out, kms_error *err);
+                                kms_bytes spki, const char *spec, kms_key **out, kms_error *err);
 
 /* Bounded, thread-safe; emptied in a child after fork. */
 typedef struct kms_key_cache kms_key_cache;

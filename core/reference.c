@@ -1,5 +1,6 @@
 #include "core/reference.h"
 
+#include "core/algorithm.h"
 #include "core/arn.h"
 
 #include <openssl/asn1t.h>
@@ -18,6 +19,7 @@ typedef struct asn1_reference {
     ASN1_UTF8STRING *arn;
     ASN1_OCTET_STRING *public_key;
     STACK_OF(asn1_pair) * context;
+    ASN1_UTF8STRING *spec;
 } asn1_reference;
 
 DEFINE_STACK_OF(asn1_pair)
@@ -33,6 +35,7 @@ ASN1_SEQUENCE(asn1_pair) =
                 ASN1_SIMPLE(asn1_reference, arn, ASN1_UTF8STRING),
                 ASN1_EXP_OPT(asn1_reference, public_key, ASN1_OCTET_STRING, 0),
                 ASN1_EXP_SEQUENCE_OF_OPT(asn1_reference, context, asn1_pair, 1),
+                ASN1_EXP_OPT(asn1_reference, spec, ASN1_UTF8STRING, 2),
 } static_ASN1_SEQUENCE_END(asn1_reference)
 
                 static void free_parsed(asn1_reference * parsed)
@@ -69,6 +72,16 @@ static kms_status read_context(const asn1_reference *parsed, kms_reference *out,
     return st;
 }
 
+/* A spec is there for HMAC keys alone: those of others can't contradict their public half. */
+static bool read_spec(const asn1_reference *parsed, kms_reference *out)
+{
+    const kms_key_spec_row *row;
+
+    out->spec = text_of(parsed->spec);
+    row = out->spec != NULL ? kms_key_spec_find(out->spec) : NULL;
+    return row != NULL && strcmp(row->type, "HMAC") == 0 && out->spki.len == 0;
+}
+
 static kms_status read_members(const asn1_reference *parsed, kms_reference *out, kms_error *err)
 {
     kms_arn arn;
@@ -88,6 +101,8 @@ static kms_status read_members(const asn1_reference *parsed, kms_reference *out,
         memcpy(out->spki.data, ASN1_STRING_get0_data(parsed->public_key), (size_t)len);
         out->spki.len = (size_t)len;
     }
+    if (parsed->spec != NULL && !read_spec(parsed, out))
+        return kms_fail(err, KMS_E_KEY_REFERENCE, "its key spec is not an HMAC key's");
     return read_context(parsed, out, err);
 }
 
@@ -119,6 +134,14 @@ static bool set_text(ASN1_STRING *string, const char *text)
     return ASN1_STRING_set(string, text, -1) == 1;
 }
 
+static bool set_spec(asn1_reference *made, const char *spec)
+{
+    if (spec == NULL)
+        return true;
+    made->spec = ASN1_UTF8STRING_new();
+    return made->spec != NULL && set_text(made->spec, spec);
+}
+
 static bool set_context(asn1_reference *made, const kms_context *context)
 {
     if (kms_context_count(context) == 0)
@@ -143,7 +166,7 @@ kms_status kms_reference_write(const kms_reference *reference, kms_buffer *der, 
     int len = -1;
 
     if (made != NULL && set_text(made->arn, reference->arn) &&
-        set_context(made, reference->context)) {
+        set_context(made, reference->context) && set_spec(made, reference->spec)) {
         made->version = VERSION;
         if (reference->spki.len == 0 ||
             ((made->public_key = ASN1_OCTET_STRING_new()) != NULL &&
@@ -164,6 +187,7 @@ kms_status kms_reference_write(const kms_reference *reference, kms_buffer *der, 
 void kms_reference_clear(kms_reference *reference)
 {
     free(reference->arn);
+    free(reference->spec);
     kms_buffer_clear(&reference->spki);
     kms_context_free(reference->context);
     *reference = (kms_reference){0};

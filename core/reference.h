@@ -5,7 +5,8 @@
  *       version    INTEGER (1),
  *       arn        UTF8String,
  *       publicKey  [0] OCTET STRING OPTIONAL,   -- DER SubjectPublicKeyInfo, of asymmetric keys
- *       context    [1] SEQUENCE OF SEQUENCE { name UTF8String, value UTF8String } OPTIONAL }
+ *       context    [1] SEQUENCE OF SEQUENCE { name UTF8String, value UTF8String } OPTIONAL,
+ *       spec       [2] UTF8String OPTIONAL }    -- of HMAC keys, which else look symmetric
  *
  * They hold no secret. The public half makes loading one need no network. */
 #ifndef KMS_CORE_REFERENCE_H
@@ -22,6 +23,7 @@ typedef struct kms_reference {
     char *arn;            /* of a key, never of an alias */
     kms_buffer spki;      /* empty: none */
     kms_context *context; /* NULL: none */
+    char *spec;           /* key spec of an HMAC key, "HMAC_256"; NULL: the public half tells */
 } kms_reference;
 
 /* Errors: KMS_E_KEY_REFERENCE, which says what is wrong; KMS_E_CONTEXT_*; then *out is empty. */

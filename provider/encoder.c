@@ -112,6 +112,9 @@ static int encode_reference(void *data, OSSL_CORE_BIO *out, const void *object,
         .arn = (char *)(uintptr_t)kms_key_arn(key),
         .spki = {(uint8_t *)(uintptr_t)kms_key_spki(key).data, kms_key_spki(key).len},
         .context = ((const provider_key *)object)->context,
+        .spec = kms_key_kind(key) != NULL && kms_key_public(key) == NULL
+                    ? (char *)(uintptr_t)kms_key_spec(key)
+                    : NULL,
     };
     if (kms_reference_write(&reference, &der, &err) != KMS_OK) {
         BIO_free(pem);

@@ -14,18 +14,32 @@
 #include <string.h>
 
 #define PROPERTIES "provider=kms"
+#define RSA_NAMES  "RSA:rsaEncryption:1.2.840.113549.1.1.1"
 
 static const OSSL_ALGORITHM keymgmts[] = {
     {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_kms_keymgmt_functions, "opaque symmetric KMS key"},
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_rsa_keymgmt_functions,
-     "RSA key in KMS"},
+    {KMS_PROVIDER_HMAC_TYPE, PROPERTIES, provider_hmac_keymgmt_functions, "HMAC key in KMS"},
+    {RSA_NAMES, PROPERTIES, provider_rsa_keymgmt_functions, "RSA key in KMS"},
     {"EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, provider_ec_keymgmt_functions,
      "EC key in KMS"},
     {"ED25519:1.3.101.112", PROPERTIES, provider_ed25519_keymgmt_functions, "Ed25519 key in KMS"},
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM asym_ciphers[] = {
-    {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_asym_cipher_functions, "wrap by KMS"},
+    {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_kms_asym_cipher_functions, "wrap by KMS"},
+    {RSA_NAMES, PROPERTIES, provider_rsa_asym_cipher_functions, "RSA encryption by KMS"},
+    {NULL, NULL, NULL, NULL},
+};
+static const OSSL_ALGORITHM exchanges[] = {
+    {"ECDH", PROPERTIES, provider_exchange_functions, "ECDH by KMS"},
+    {NULL, NULL, NULL, NULL},
+};
+static const OSSL_ALGORITHM macs[] = {
+    {KMS_PROVIDER_HMAC_TYPE, PROPERTIES, provider_mac_functions, "HMAC by KMS"},
+    {NULL, NULL, NULL, NULL},
+};
+static const OSSL_ALGORITHM rands[] = {
+    {KMS_PROVIDER_RAND, PROPERTIES, provider_rand_functions, "random bytes by KMS"},
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM kems[] = {
@@ -33,10 +47,10 @@ static const OSSL_ALGORITHM kems[] = {
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM signatures[] = {
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_signature_functions,
-     "RSA signatures by KMS"},
+    {RSA_NAMES, PROPERTIES, provider_signature_functions, "RSA signatures by KMS"},
     {"ECDSA", PROPERTIES, provider_signature_functions, "ECDSA by KMS"},
     {"ED25519:1.3.101.112", PROPERTIES, provider_eddsa_functions, "Ed25519 by KMS"},
+    {KMS_PROVIDER_HMAC_TYPE, PROPERTIES, provider_mac_signature_functions, "HMAC by KMS"},
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM stores[] = {
@@ -68,6 +82,11 @@ static const OSSL_ALGORITHM encoders[] = {
      provider_refusing_encoder_functions, "refusal"},
     {KMS_PROVIDER_KEY_TYPE, PROPERTIES ",output=der,structure=SubjectPublicKeyInfo",
      provider_refusing_encoder_functions, "refusal"},
+    ENCODERS(KMS_PROVIDER_HMAC_TYPE),
+    {KMS_PROVIDER_HMAC_TYPE, PROPERTIES ",output=pem,structure=SubjectPublicKeyInfo",
+     provider_refusing_encoder_functions, "refusal"},
+    {KMS_PROVIDER_HMAC_TYPE, PROPERTIES ",output=der,structure=SubjectPublicKeyInfo",
+     provider_refusing_encoder_functions, "refusal"},
     ENCODERS("RSA"),
     PUBLIC_ENCODERS("RSA"),
     ENCODERS("EC"),
@@ -86,6 +105,7 @@ static const OSSL_ALGORITHM encoders[] = {
 static const OSSL_ALGORITHM decoders[] = {
     {"DER", PROPERTIES ",input=pem", provider_pem_decoder_functions, "key reference"},
     DECODER(KMS_PROVIDER_KEY_TYPE),
+    DECODER(KMS_PROVIDER_HMAC_TYPE),
     DECODER("RSA"),
     DECODER("EC"),
     DECODER("ED25519"),
@@ -107,6 +127,14 @@ static const OSSL_ALGORITHM *query_operation(void *provider, int operation, int 
         return keymgmts;
     case OSSL_OP_ASYM_CIPHER:
         return asym_ciphers;
+    case OSSL_OP_KEYEXCH:
+        return exchanges;
+    case OSSL_OP_MAC:
+        return macs;
+    case OSSL_OP_RAND:
+        return rands;
+    case OSSL_OP_CIPHER:
+        return provider_ciphers;
     case OSSL_OP_SIGNATURE:
         return signatures;
     case OSSL_OP_KEM:

@@ -4,6 +4,8 @@
 
 #include <openssl/core_names.h>
 #include <openssl/core_object.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <openssl/params.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,8 @@ const char *provider_key_type(const kms_key *key)
 
     if (kms_key_is_symmetric(key))
         return KMS_PROVIDER_KEY_TYPE;
+    if (kind != NULL && strcmp(kind->type, "HMAC") == 0)
+        return KMS_PROVIDER_HMAC_TYPE;
     return kind != NULL && kms_key_public(key) != NULL ? kind->type : NULL;
 }
 
@@ -45,7 +49,70 @@ void provider_key_free(provider_key *key)
         return;
     kms_key_free(key->key);
     kms_context_free(key->context);
+    EVP_PKEY_free(key->local);
     free(key);
+}
+
+EVP_PKEY *provider_key_public(const provider_key *key)
+{
+    if (key == NULL)
+        return NULL;
+    return key->key != NULL ? kms_key_public(key->key) : key->local;
+}
+
+int provider_read_address(const kms_provider *provider, const OSSL_PARAM *param,
+                          kms_address *address)
+{
+    char *text = NULL; /* a copy, since a parameter may have a length and no terminator */
+    kms_error err = {0};
+
+    if (param->data == NULL || !OSSL_PARAM_get_utf8_string(param, &text, 0))
+        kms_fail(&err, KMS_E_KEY_ADDRESS, "key-address is not a UTF-8 string");
+    else if (kms_address_parse(text, address, &err) == KMS_OK && address->key == NULL)
+        kms_fail(&err, KMS_E_KEY_ADDRESS, "it names no key");
+    OPENSSL_free(text);
+    if (err.status == KMS_OK)
+        return 1;
+    kms_address_clear(address);
+    return provider_raise(provider, &err);
+}
+
+/* NULL where there is none; false without memory. */
+static bool copy_context(const kms_context *from, kms_context **to)
+{
+    *to = NULL;
+    if (from == NULL)
+        return true;
+    *to = kms_context_new();
+    if (*to != NULL && kms_context_merge(*to, from, NULL) == KMS_OK)
+        return true;
+    kms_context_free(*to);
+    return false;
+}
+
+int provider_key_load(kms_provider *provider, const kms_address *address, provider_key **out)
+{
+    kms_error err = {0};
+    kms_key *key = NULL;
+    kms_context *context = NULL;
+
+    *out = NULL;
+    if (provider->client == NULL)
+        return provider_raise(provider, &provider->fault);
+    if (kms_client_key(provider->client, address, &key, &err) != KMS_OK)
+        return provider_raise(provider, &err);
+    if (provider_key_type(key) == NULL) {
+        kms_fail(&err, KMS_E_UNSUPPORTED, "%s is %s for %s", kms_key_arn(key), kms_key_spec(key),
+                 kms_key_usage(key));
+        kms_key_free(key);
+        return provider_raise(provider, &err);
+    }
+    if (!copy_context(address->context, &context)) {
+        kms_key_free(key);
+        return provider_raise_status(provider, KMS_E_NO_MEMORY, "encryption context");
+    }
+    *out = provider_key_new(provider, key, context);
+    return *out != NULL ? 1 : provider_raise_status(provider, KMS_E_NO_MEMORY, "key");
 }
 
 /* The reference passes to keymgmt_load, which empties it; what stays here is freed here. */

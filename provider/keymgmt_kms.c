@@ -1,5 +1,6 @@
-/* Key management of the type KMS: an opaque symmetric key. There is nothing to generate, import or
- * export: the material never leaves KMS. */
+/* Key management of the types KMS and KMS-HMAC: opaque symmetric keys, to encrypt with and to
+ * authenticate with. There is nothing to import or export: the material never leaves KMS. */
+#include "core/algorithm.h"
 #include "include/kms/kms_provider.h"
 #include "provider/provider.h"
 
@@ -13,6 +14,7 @@ static OSSL_FUNC_keymgmt_has_fn keymgmt_has;
 static OSSL_FUNC_keymgmt_match_fn keymgmt_match;
 static OSSL_FUNC_keymgmt_get_params_fn keymgmt_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn keymgmt_gettable_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn hmac_gettable_params;
 static OSSL_FUNC_keymgmt_import_types_fn keymgmt_types;
 static OSSL_FUNC_keymgmt_export_fn keymgmt_export;
 
@@ -34,19 +36,32 @@ static int keymgmt_match(const void *a, const void *b, int selection)
            strcmp(kms_key_arn(x->key), kms_key_arn(y->key)) == 0;
 }
 
+/* An HMAC key's only algorithm; NULL: it is no such key. */
+static const kms_algorithm *mac_of(const provider_key *key)
+{
+    const kms_key_spec_row *kind = key->key != NULL ? kms_key_kind(key->key) : NULL;
+
+    return kind != NULL ? kms_algorithm_at(kind, KMS_SCHEME_HMAC, 0) : NULL;
+}
+
 static int keymgmt_get_params(void *data, OSSL_PARAM params[])
 {
     const provider_key *key = data;
+    const kms_algorithm *mac = mac_of(key);
+    const int bits = mac != NULL ? mac->bits : KEY_BITS;
     OSSL_PARAM *p;
 
     if ((p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_BITS)) != NULL &&
-        !OSSL_PARAM_set_int(p, KEY_BITS))
+        !OSSL_PARAM_set_int(p, bits))
         return 0;
     if ((p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_SECURITY_BITS)) != NULL &&
-        !OSSL_PARAM_set_int(p, KEY_BITS))
+        !OSSL_PARAM_set_int(p, bits))
         return 0;
     if ((p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_MAX_SIZE)) != NULL &&
-        !OSSL_PARAM_set_int(p, KMS_CIPHERTEXT_MAX))
+        !OSSL_PARAM_set_int(p, mac != NULL ? (int)mac->digest_len : KMS_CIPHERTEXT_MAX))
+        return 0;
+    if ((p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_DEFAULT_DIGEST)) != NULL &&
+        (mac == NULL || !OSSL_PARAM_set_utf8_string(p, mac->digest)))
         return 0;
     if ((p = OSSL_PARAM_locate(params, KMS_PROVIDER_PARAM_ARN)) != NULL &&
         (key->key == NULL || !OSSL_PARAM_set_utf8_string(p, kms_key_arn(key->key))))
@@ -54,13 +69,25 @@ static int keymgmt_get_params(void *data, OSSL_PARAM params[])
     return 1;
 }
 
+#define GETTABLE_OF_BOTH                                                                           \
+    OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),                                                    \
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),                                       \
+        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),                                            \
+        OSSL_PARAM_utf8_string(KMS_PROVIDER_PARAM_ARN, NULL, 0)
+
 static const OSSL_PARAM *keymgmt_gettable_params(void *provider)
 {
+    static const OSSL_PARAM params[] = {GETTABLE_OF_BOTH, OSSL_PARAM_END};
+
+    (void)provider;
+    return params;
+}
+
+static const OSSL_PARAM *hmac_gettable_params(void *provider)
+{
     static const OSSL_PARAM params[] = {
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
-        OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
-        OSSL_PARAM_utf8_string(KMS_PROVIDER_PARAM_ARN, NULL, 0),
+        GETTABLE_OF_BOTH,
+        OSSL_PARAM_utf8_string(OSSL_PKEY_PARAM_DEFAULT_DIGEST, NULL, 0),
         OSSL_PARAM_END,
     };
 
@@ -92,18 +119,29 @@ static const OSSL_PARAM *keymgmt_types(int selection)
         OSSL_FUNC_KEYMGMT_##id, (void (*)(void))(name)                                             \
     }
 
+/* clang-format off */
+#define FUNCTIONS_OF_BOTH                                                                          \
+    FUNCTION(NEW, provider_keymgmt_new),                                                           \
+    FUNCTION(FREE, provider_keymgmt_free),                                                         \
+    FUNCTION(DUP, provider_keymgmt_dup),                                                           \
+    FUNCTION(LOAD, provider_keymgmt_load),                                                         \
+    FUNCTION(HAS, keymgmt_has),                                                                    \
+    FUNCTION(MATCH, keymgmt_match),                                                                \
+    FUNCTION(GET_PARAMS, keymgmt_get_params),                                                      \
+    FUNCTION(IMPORT, provider_keymgmt_import),                                                     \
+    FUNCTION(IMPORT_TYPES, keymgmt_types),                                                         \
+    FUNCTION(EXPORT, keymgmt_export),                                                              \
+    FUNCTION(EXPORT_TYPES, keymgmt_types)
+/* clang-format on */
+
 const OSSL_DISPATCH provider_kms_keymgmt_functions[] = {
-    FUNCTION(NEW, provider_keymgmt_new),
-    FUNCTION(FREE, provider_keymgmt_free),
-    FUNCTION(DUP, provider_keymgmt_dup),
-    FUNCTION(LOAD, provider_keymgmt_load),
-    FUNCTION(HAS, keymgmt_has),
-    FUNCTION(MATCH, keymgmt_match),
-    FUNCTION(GET_PARAMS, keymgmt_get_params),
+    FUNCTIONS_OF_BOTH,
     FUNCTION(GETTABLE_PARAMS, keymgmt_gettable_params),
-    FUNCTION(IMPORT, provider_keymgmt_import),
-    FUNCTION(IMPORT_TYPES, keymgmt_types),
-    FUNCTION(EXPORT, keymgmt_export),
-    FUNCTION(EXPORT_TYPES, keymgmt_types),
+    {0, NULL},
+};
+
+const OSSL_DISPATCH provider_hmac_keymgmt_functions[] = {
+    FUNCTIONS_OF_BOTH,
+    FUNCTION(GETTABLE_PARAMS, hmac_gettable_params),
     {0, NULL},
 };

@@ -6,6 +6,7 @@
 
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
+#include <openssl/types.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -28,6 +29,8 @@ typedef struct provider_key {
     kms_provider *provider;
     kms_key *key;         /* NULL: the empty object that OpenSSL asks for to import into */
     kms_context *context; /* from the URI; NULL: none */
+    EVP_PKEY *local;      /* without key: the public half, or the parameters alone, of an EC key that
+                             isn't in KMS, to agree on a secret with; in the private context */
 } provider_key;
 
 /* Makes an object; takes both references. NULL without memory; they are freed then. */
@@ -35,10 +38,21 @@ provider_key *provider_key_new(kms_provider *provider, kms_key *key, kms_context
 provider_key *provider_key_ref(provider_key *key);
 void provider_key_free(provider_key *key);
 
+/* Reads the parameter key-address, which must name one key. */
+int provider_read_address(const kms_provider *provider, const OSSL_PARAM *param,
+                          kms_address *address);
+
+/* Loads the key of an address. Raises the error and returns 0 where it can't, or where the provider
+ * has no type for the key. *out is a new reference. */
+int provider_key_load(kms_provider *provider, const kms_address *address, provider_key **out);
+
+/* The public half, which lives as long as the object; NULL: it has none. */
+EVP_PKEY *provider_key_public(const provider_key *key);
+
 /* Hands an object to the application by the callback of a store or decoder; takes the reference. */
 int provider_key_give(provider_key *key, OSSL_CALLBACK *callback, void *arg);
 
-/* OpenSSL's name of a key's type: "KMS", "RSA", "EC", "ED25519"; NULL: the provider has none. */
+/* OpenSSL's name of a key's type: "KMS", "KMS-HMAC", "RSA", "EC", "ED25519"; NULL: the provider has none. */
 const char *provider_key_type(const kms_key *key);
 
 /* What key management of every type does alike. */
@@ -78,14 +92,21 @@ int operation_context_merged(const operation_context *ctx, const kms_provider *p
                              kms_context **owned);
 
 extern const OSSL_DISPATCH provider_kms_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_hmac_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_rsa_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_ec_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_ed25519_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_signature_functions[];
 extern const OSSL_DISPATCH provider_eddsa_functions[];
 extern const OSSL_DISPATCH provider_store_functions[];
-extern const OSSL_DISPATCH provider_asym_cipher_functions[];
+extern const OSSL_DISPATCH provider_kms_asym_cipher_functions[];
+extern const OSSL_DISPATCH provider_rsa_asym_cipher_functions[];
 extern const OSSL_DISPATCH provider_kem_functions[];
+extern const OSSL_DISPATCH provider_exchange_functions[];
+extern const OSSL_DISPATCH provider_mac_functions[];
+extern const OSSL_DISPATCH provider_mac_signature_functions[];
+extern const OSSL_DISPATCH provider_rand_functions[];
+extern const OSSL_ALGORITHM provider_ciphers[];
 extern const OSSL_DISPATCH provider_pem_decoder_functions[];
 extern const OSSL_DISPATCH provider_der_decoder_functions[];
 extern const OSSL_DISPATCH provider_reference_encoder_functions[];

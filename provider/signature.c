@@ -104,7 +104,7 @@ static int take_key(sign_context *ctx, provider_key *key)
 {
     if (key == NULL)
         key = ctx->key;
-    if (key == NULL || key->key == NULL || kms_key_public(key->key) == NULL)
+    if (provider_key_public(key) == NULL)
         return provider_raise_status(ctx->provider, KMS_E_KEY_MISSING,
                                      "the object holds no KMS key that can sign");
     key = provider_key_ref(key);
@@ -120,12 +120,12 @@ static OSSL_LIB_CTX *private_libctx(const sign_context *ctx)
 
 static EVP_PKEY *public_half(const sign_context *ctx)
 {
-    return kms_key_public(ctx->key->key);
+    return provider_key_public(ctx->key);
 }
 
 static bool is_a(const sign_context *ctx, const char *type)
 {
-    return strcmp(kms_key_kind(ctx->key->key)->type, type) == 0;
+    return EVP_PKEY_is_a(public_half(ctx), type);
 }
 
 /* The shadow's context, of whichever kind of operation. */
@@ -268,11 +268,15 @@ static const kms_algorithm *algorithm_of(const sign_context *ctx)
 static int sign_input(const sign_context *ctx, unsigned char *signature, size_t *len, size_t room,
                       kms_bytes input)
 {
-    const kms_algorithm *algorithm = algorithm_of(ctx);
+    const kms_algorithm *algorithm;
     kms_buffer made = {0};
     kms_error err = {0};
     int ok;
 
+    if (ctx->key->key == NULL)
+        return provider_raise_status(ctx->provider, KMS_E_KEY_MISSING,
+                                     "the object holds a public key alone");
+    algorithm = algorithm_of(ctx);
     if (algorithm == NULL)
         return 0;
     if (kms_client_sign(ctx->provider->client, ctx->key->key, algorithm, input, &made, &err) !=

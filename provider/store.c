@@ -84,42 +84,12 @@ static int store_set_ctx_params(void *data, const OSSL_PARAM params[])
     return p == NULL || OSSL_PARAM_get_int(p, &ctx->expect);
 }
 
-static kms_context *copy_context(const kms_context *from)
-{
-    kms_context *copy = from != NULL ? kms_context_new() : NULL;
-
-    if (copy != NULL && kms_context_merge(copy, from, NULL) != KMS_OK) {
-        kms_context_free(copy);
-        copy = NULL;
-    }
-    return copy;
-}
-
 static int load_key(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
 {
-    kms_error err = {0};
-    kms_key *key = NULL;
-    kms_context *context = NULL;
     provider_key *object;
-    const char *type;
 
-    if (kms_client_key(ctx->provider->client, &ctx->address, &key, &err) != KMS_OK)
-        return provider_raise(ctx->provider, &err);
-    type = provider_key_type(key);
-    if (type == NULL) {
-        kms_fail(&err, KMS_E_UNSUPPORTED, "%s is %s for %s", kms_key_arn(key), kms_key_spec(key),
-                 kms_key_usage(key));
-        kms_key_free(key);
-        return provider_raise(ctx->provider, &err);
-    }
-    context = copy_context(ctx->address.context);
-    if (ctx->address.context != NULL && context == NULL) {
-        kms_key_free(key);
-        return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "encryption context");
-    }
-    object = provider_key_new(ctx->provider, key, context);
-    if (object == NULL)
-        return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "key");
+    if (!provider_key_load(ctx->provider, &ctx->address, &object))
+        return 0;
     ctx->done = true;
     return provider_key_give(object, callback, arg);
 }

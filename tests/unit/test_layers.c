@@ -18,7 +18,7 @@ static const char *const layers[] = {
     "sigv4 http",
     "retry call",
     "kms public_key",
-    "key client operation asymmetric",
+    "key client operation asymmetric create",
 };
 
 /* What core does not know: the doors and their interfaces. */

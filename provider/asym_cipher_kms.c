@@ -142,7 +142,7 @@ static int wrap_decrypt(void *data, unsigned char *out, size_t *out_len, size_t 
         OSSL_FUNC_ASYM_CIPHER_##id, (void (*)(void))(name)                                         \
     }
 
-const OSSL_DISPATCH provider_asym_cipher_functions[] = {
+const OSSL_DISPATCH provider_kms_asym_cipher_functions[] = {
     FUNCTION(NEWCTX, wrap_newctx),
     FUNCTION(DUPCTX, wrap_dupctx),
     FUNCTION(FREECTX, wrap_freectx),
