@@ -268,6 +268,7 @@ static kms_status attempt(call *c, kms_reply *reply)
         request.headers = wire.lines;
         request.header_count = wire.count;
         request.direct = c->endpoint->loopback;
+        request.fresh = !kms_retry_is_harmless(c->operation);
         request.body = kms_secret_bytes(&c->body);
         request.timeout_ms =
             left < c->caller->attempt_timeout_ms ? left : c->caller->attempt_timeout_ms;
@@ -306,6 +307,7 @@ static bool worth_repeating(call *c)
 {
     switch (c->retry) {
     case KMS_RETRY_TRANSIENT:
+        return kms_retry_is_harmless(c->operation);
     case KMS_RETRY_THROTTLED:
         return true;
     case KMS_RETRY_SKEW:

@@ -369,6 +369,18 @@ kms_status kms_operation_begin(kms_client *client, kms_key *key, kms_caller **ca
     return st;
 }
 
+kms_status kms_operation_prepare(kms_client *client, const kms_address *address,
+                                 const kms_endpoint **endpoint, kms_caller **caller,
+                                 kms_error *err)
+{
+    kms_endpoint *found = NULL;
+    kms_status st = prepare(client, address, &found, err);
+
+    *endpoint = found;
+    *caller = client->caller;
+    return st;
+}
+
 kms_status kms_operation_end(kms_client *client, const kms_key *key, kms_status st)
 {
     if (st == KMS_E_NOT_FOUND || st == KMS_E_KEY_DISABLED || st == KMS_E_KEY_STATE)

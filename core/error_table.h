@@ -27,7 +27,6 @@ X(KEY_ADDRESS,           CKR_ARGUMENTS_BAD,            2, "key address is not va
 X(KEY_REFERENCE,         CKR_ARGUMENTS_BAD,            2, "key reference is damaged", "write it again: openssl pkey -provider default -provider kms -in kms:KEY -out FILE") \
 X(CREATION_NOT_ALLOWED,  CKR_FUNCTION_REJECTED,        3, "creating keys is not allowed", "set allow_key_creation = yes in kms.conf, or create the key with AWS's tools") \
 X(ALIAS_EXISTS,          CKR_ARGUMENTS_BAD,            5, "alias is taken", "choose another alias, or use the key that has it") \
-X(CREATION_FAILED,       CKR_DEVICE_ERROR,             6, "key was made but is not usable", "the detail says what became of the new key; look at it in KMS before you try again") \
 X(KEY_MISSING,           CKR_ARGUMENTS_BAD,            2, "no key is configured", "set key in kms.conf or KMS_KEY_ALIAS") \
 X(CONTEXT_MISSING,       CKR_MECHANISM_PARAM_INVALID,  3, "encryption context is missing", "give one, for example -pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-1, or set defaults in [context]") \
 X(CONTEXT_REQUIRED,      CKR_MECHANISM_PARAM_INVALID,  3, "encryption context lacks a required name", "add the name; see required_context in kms.conf(5)") \

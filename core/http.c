@@ -428,6 +428,7 @@ static kms_status transfer(connection *conn, const kms_http_request *request,
 
     conn->message[0] = '\0';
     curl_easy_setopt(easy, CURLOPT_URL, request->url);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
     /* NULL: what the environment says, which programs with raised privileges don't listen to. */
     curl_easy_setopt(easy, CURLOPT_PROXY, request->direct || getauxval(AT_SECURE) != 0 ? "" : NULL);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);

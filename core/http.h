@@ -27,6 +27,7 @@ void kms_http_free(kms_http *http);
 typedef struct kms_http_request {
     const char *url;
     bool direct;                /* never by way of a proxy: the URL is on loopback */
+    bool fresh;                 /* on a new connection: libcurl sends again what a kept one lost */
     const char *const *headers; /* "Name: value" */
     size_t header_count;
     kms_bytes body;  /* must outlive the call */

@@ -11,6 +11,8 @@
 #define KEYS_PAGE    1000 /* the largest that KMS gives */
 #define ALIASES_PAGE 100
 
+#define DELETION_DAYS 7
+
 /* A request under construction and its call; released by finish. */
 typedef struct exchange {
     kms_caller *caller;
@@ -271,27 +273,105 @@ static void check_arn(exchange *x, const kms_key_metadata *metadata)
         x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "KeyMetadata: Arn does not fit KeyId");
 }
 
+static void take_metadata(exchange *x, kms_key_metadata *out)
+{
+    const cJSON *metadata =
+        x->status == KMS_OK ? kms_json_member(x->reply.json, "KeyMetadata") : NULL;
+
+    if (x->status == KMS_OK && !cJSON_IsObject(metadata))
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "member KeyMetadata is missing");
+    copy_text(x, metadata, "Arn", &out->arn);
+    copy_text(x, metadata, "KeyId", &out->id);
+    check_arn(x, out);
+    copy_text(x, metadata, "KeySpec", &out->spec);
+    copy_text(x, metadata, "KeyUsage", &out->usage);
+    copy_text(x, metadata, "KeyState", &out->state);
+    copy_replicas(x, metadata, out);
+    memcpy(out->request_id, x->reply.request_id, sizeof(out->request_id));
+    if (x->status != KMS_OK)
+        kms_key_metadata_clear(out);
+}
+
 kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key,
                             kms_key_metadata *out, kms_error *err)
 {
     exchange x = begin(caller, endpoint, err);
-    const cJSON *metadata;
 
     put_text(&x, "KeyId", key);
     call_kms(&x, "DescribeKey");
-    metadata = x.status == KMS_OK ? kms_json_member(x.reply.json, "KeyMetadata") : NULL;
-    if (x.status == KMS_OK && !cJSON_IsObject(metadata))
-        x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "member KeyMetadata is missing");
-    copy_text(&x, metadata, "Arn", &out->arn);
-    copy_text(&x, metadata, "KeyId", &out->id);
-    check_arn(&x, out);
-    copy_text(&x, metadata, "KeySpec", &out->spec);
-    copy_text(&x, metadata, "KeyUsage", &out->usage);
-    copy_text(&x, metadata, "KeyState", &out->state);
-    copy_replicas(&x, metadata, out);
-    memcpy(out->request_id, x.reply.request_id, sizeof(out->request_id));
-    if (x.status != KMS_OK)
-        kms_key_metadata_clear(out);
+    take_metadata(&x, out);
+    return finish(&x);
+}
+
+static void put_tags(exchange *x, const kms_new_key *wanted)
+{
+    cJSON *list = NULL, *tag;
+
+    if (x->status != KMS_OK || wanted->tag_count == 0)
+        return;
+    list = cJSON_AddArrayToObject(x->request, "Tags");
+    if (list == NULL)
+        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+    for (size_t i = 0; x->status == KMS_OK && i < wanted->tag_count; i++) {
+        tag = cJSON_CreateObject();
+        if (tag == NULL || !cJSON_AddItemToArray(list, tag)) {
+            cJSON_Delete(tag);
+            x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+            return;
+        }
+        x->status = kms_json_add_text(tag, "TagKey", wanted->tags[2 * i], x->err);
+        if (x->status == KMS_OK)
+            x->status = kms_json_add_text(tag, "TagValue", wanted->tags[2 * i + 1], x->err);
+    }
+}
+
+kms_status kms_create_key(kms_caller *caller, const kms_endpoint *endpoint,
+                          const kms_new_key *wanted, kms_key_metadata *out, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeySpec", wanted->spec);
+    put_text(&x, "KeyUsage", wanted->usage);
+    if (wanted->description != NULL)
+        put_text(&x, "Description", wanted->description);
+    if (wanted->policy != NULL)
+        put_text(&x, "Policy", wanted->policy);
+    put_tags(&x, wanted);
+    call_kms(&x, "CreateKey");
+    take_metadata(&x, out);
+    return finish(&x);
+}
+
+kms_status kms_create_alias(kms_caller *caller, const kms_endpoint *endpoint, const char *alias,
+                            const char *key_arn, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "AliasName", alias);
+    put_text(&x, "TargetKeyId", key_arn);
+    call_kms(&x, "CreateAlias");
+    return finish(&x);
+}
+
+kms_status kms_enable_key_rotation(kms_caller *caller, const kms_endpoint *endpoint,
+                                   const char *key_arn, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    call_kms(&x, "EnableKeyRotation");
+    return finish(&x);
+}
+
+kms_status kms_schedule_key_deletion(kms_caller *caller, const kms_endpoint *endpoint,
+                                     const char *key_arn, kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_number(&x, "PendingWindowInDays", DELETION_DAYS);
+    call_kms(&x, "ScheduleKeyDeletion");
+    check_key(&x, "KeyId", key_arn);
     return finish(&x);
 }
 

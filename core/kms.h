@@ -63,6 +63,28 @@ kms_status kms_verify_mac(kms_caller *caller, const kms_endpoint *endpoint, cons
 kms_status kms_get_public_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
                               kms_buffer *spki, kms_error *err);
 
+/* A key to be made, in KMS's words. */
+typedef struct kms_new_key {
+    const char *spec, *usage;
+    const char *description; /* NULL: none */
+    const char *policy;      /* JSON; NULL: the one that KMS gives every key */
+    const char *const *tags; /* names and values in turns */
+    size_t tag_count;
+} kms_new_key;
+
+/* Makes a key (KMS CreateKey). Not repeated unless KMS said that it made none: after another
+ * failure there may be one. */
+kms_status kms_create_key(kms_caller *caller, const kms_endpoint *endpoint,
+                          const kms_new_key *wanted, kms_key_metadata *out, kms_error *err);
+/* alias is "alias/NAME". Errors: KMS_E_ALIAS_EXISTS, KMS_E_KEY_ADDRESS. */
+kms_status kms_create_alias(kms_caller *caller, const kms_endpoint *endpoint, const char *alias,
+                            const char *key_arn, kms_error *err);
+kms_status kms_enable_key_rotation(kms_caller *caller, const kms_endpoint *endpoint,
+                                   const char *key_arn, kms_error *err);
+/* After the shortest time that KMS has, 7 days, in which it can be taken back. */
+kms_status kms_schedule_key_deletion(kms_caller *caller, const kms_endpoint *endpoint,
+                                     const char *key_arn, kms_error *err);
+
 /* Automatic rotation of a key's material. period_days is 0 where KMS names none. */
 typedef struct kms_rotation_status {
     bool enabled;

@@ -20,6 +20,8 @@ static const kms_exception exceptions[] = {
     { "IncorrectKeyException",                    KMS_E_INCORRECT_KEY,       KMS_RETRY_NEVER },
     { "InvalidArnException",                      KMS_E_KEY_ADDRESS,         KMS_RETRY_NEVER },
     { "KMSInvalidMacException",                   KMS_E_MAC_MISMATCH,        KMS_RETRY_NEVER },
+    { "AlreadyExistsException",                   KMS_E_ALIAS_EXISTS,        KMS_RETRY_NEVER },
+    { "InvalidAliasNameException",                KMS_E_KEY_ADDRESS,         KMS_RETRY_NEVER },
     { "UnsupportedOperationException",            KMS_E_KEY_USAGE,           KMS_RETRY_NEVER },
     { "KMSInternalException",                     KMS_E_SERVICE,             KMS_RETRY_TRANSIENT },
     { "DependencyTimeoutException",               KMS_E_SERVICE,             KMS_RETRY_TRANSIENT },
@@ -89,6 +91,11 @@ kms_retry_class kms_retry_of_status(kms_status status)
         status == KMS_E_UNREACHABLE || status == KMS_E_TIMEOUT || status == KMS_E_TLS_HANDSHAKE;
 
     return transient ? KMS_RETRY_TRANSIENT : KMS_RETRY_NEVER;
+}
+
+bool kms_retry_is_harmless(const char *operation)
+{
+    return strcmp(operation, "CreateKey") != 0;
 }
 
 void kms_retry_quota_init(kms_retry_quota *quota)

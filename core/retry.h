@@ -31,6 +31,10 @@ const kms_exception *kms_exception_find(const char *name, long http_status);
 /* The class of a failure without a reply. */
 kms_retry_class kms_retry_of_status(kms_status status);
 
+/* False for an operation that, done twice, does a second thing: it is only repeated where KMS said
+ * that it was not done. */
+bool kms_retry_is_harmless(const char *operation);
+
 /* Retry quota of one client: full at the start. Thread-safe. */
 typedef struct kms_retry_quota {
     atomic_int tokens;

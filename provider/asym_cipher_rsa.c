@@ -2,6 +2,7 @@
  * parameters of both are left to a shadow: an ordinary encryption of the default provider in the
  * private library context, with the key's public half. */
 #include "core/asymmetric.h"
+#include "core/log.h"
 #include "provider/provider.h"
 
 #include <openssl/core_names.h>
@@ -135,6 +136,21 @@ static bool read_wish(const rsa_context *ctx, oaep_wish *wish)
     return ok;
 }
 
+/* The error of a padding. For PKCS#1 v1.5 it goes to the log too, once in a process: against
+ * Bleichenbacher's attack CMS and TLS drop the reason of such a failure and go on with a random
+ * key.
+ */
+static void refuse_padding(const rsa_context *ctx, int padding, kms_error *err)
+{
+    static atomic_flag said = ATOMIC_FLAG_INIT;
+
+    kms_fail(err, KMS_E_ALGORITHM,
+             "RSA padding %d; KMS decrypts OAEP alone (rsa_padding_mode:oaep)", padding);
+    if ((padding == RSA_PKCS1_PADDING || padding == RSA_PKCS1_WITH_TLS_PADDING) &&
+        !atomic_flag_test_and_set(&said))
+        kms_log_error(kms_client_config(ctx->provider->client), "EVP_PKEY_decrypt", err);
+}
+
 /* NULL with the error raised. */
 static const kms_algorithm *algorithm_of(const rsa_context *ctx)
 {
@@ -146,14 +162,14 @@ static const kms_algorithm *algorithm_of(const rsa_context *ctx)
     if (!read_wish(ctx, &wish)) {
         kms_fail(&err, KMS_E_ALGORITHM, "the parameters of the decryption can't be read");
     } else if (wish.padding != RSA_PKCS1_OAEP_PADDING) {
-        kms_fail(&err, KMS_E_ALGORITHM,
-                 "RSA padding %d; KMS decrypts OAEP alone (rsa_padding_mode:oaep)", wish.padding);
+        refuse_padding(ctx, wish.padding, &err);
     } else if ((algorithm = kms_algorithm_find(kind, KMS_SCHEME_OAEP, wish.digest)) == NULL) {
         kms_fail(&err, KMS_E_ALGORITHM, "OAEP with %s; KMS has SHA-1 and SHA-256 there",
                  wish.digest);
     } else if (kms_algorithm_find(kind, KMS_SCHEME_OAEP, wish.mgf1) != algorithm) {
-        kms_fail(&err, KMS_E_ALGORITHM, "MGF1 with %s and OAEP with %s; KMS has one digest for both",
-                 wish.mgf1, wish.digest);
+        kms_fail(&err, KMS_E_ALGORITHM,
+                 "MGF1 with %s and OAEP with %s; KMS has one digest for both", wish.mgf1,
+                 wish.digest);
     } else if (wish.labelled) {
         kms_fail(&err, KMS_E_ALGORITHM, "an OAEP label; KMS has none");
     } else {

@@ -94,13 +94,22 @@ int provider_key_load(kms_provider *provider, const kms_address *address, provid
 {
     kms_error err = {0};
     kms_key *key = NULL;
-    kms_context *context = NULL;
 
     *out = NULL;
     if (provider->client == NULL)
         return provider_raise(provider, &provider->fault);
     if (kms_client_key(provider->client, address, &key, &err) != KMS_OK)
         return provider_raise(provider, &err);
+    return provider_key_of(provider, address, key, out);
+}
+
+int provider_key_of(kms_provider *provider, const kms_address *address, kms_key *key,
+                    provider_key **out)
+{
+    kms_error err = {0};
+    kms_context *context = NULL;
+
+    *out = NULL;
     if (provider_key_type(key) == NULL) {
         kms_fail(&err, KMS_E_UNSUPPORTED, "%s is %s for %s", kms_key_arn(key), kms_key_spec(key),
                  kms_key_usage(key));

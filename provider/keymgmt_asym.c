@@ -214,8 +214,7 @@ static int ec_import(void *data, int selection, const OSSL_PARAM params[])
     ERR_set_mark();
     ctx = EVP_PKEY_CTX_new_from_name(kms_client_libctx(key->provider->client), "EC", NULL);
     ok = ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1 &&
-         EVP_PKEY_fromdata(ctx, &key->local,
-                           public ? EVP_PKEY_PUBLIC_KEY : EVP_PKEY_KEY_PARAMETERS,
+         EVP_PKEY_fromdata(ctx, &key->local, public ? EVP_PKEY_PUBLIC_KEY : EVP_PKEY_KEY_PARAMETERS,
                            (OSSL_PARAM *)(uintptr_t)params) == 1;
     ERR_pop_to_mark();
     EVP_PKEY_CTX_free(ctx);
@@ -290,7 +289,11 @@ static const char *ec_operation_name(int operation)
     FUNCTION(MATCH, asym_match),                                                                   \
     FUNCTION(VALIDATE, asym_validate),                                                             \
     FUNCTION(GET_PARAMS, asym_get_params),                                                         \
-    FUNCTION(EXPORT, asym_export)
+    FUNCTION(EXPORT, asym_export),                                                                 \
+    FUNCTION(GEN_SET_PARAMS, provider_gen_set_params),                                             \
+    FUNCTION(GEN_SETTABLE_PARAMS, provider_gen_settable_params),                                   \
+    FUNCTION(GEN, provider_gen),                                                                   \
+    FUNCTION(GEN_CLEANUP, provider_gen_cleanup)
 /* clang-format on */
 
 const OSSL_DISPATCH provider_rsa_keymgmt_functions[] = {
@@ -300,6 +303,7 @@ const OSSL_DISPATCH provider_rsa_keymgmt_functions[] = {
     FUNCTION(GETTABLE_PARAMS, rsa_gettable_params),
     FUNCTION(IMPORT_TYPES, rsa_types),
     FUNCTION(EXPORT_TYPES, rsa_types),
+    FUNCTION(GEN_INIT, provider_gen_init_rsa),
     {0, NULL},
 };
 
@@ -313,6 +317,7 @@ const OSSL_DISPATCH provider_ec_keymgmt_functions[] = {
     FUNCTION(IMPORT_TYPES, ec_types),
     FUNCTION(EXPORT_TYPES, ec_types),
     FUNCTION(QUERY_OPERATION_NAME, ec_operation_name),
+    FUNCTION(GEN_INIT, provider_gen_init_ec),
     {0, NULL},
 };
 
@@ -323,5 +328,6 @@ const OSSL_DISPATCH provider_ed25519_keymgmt_functions[] = {
     FUNCTION(GETTABLE_PARAMS, ed25519_gettable_params),
     FUNCTION(IMPORT_TYPES, ed25519_types),
     FUNCTION(EXPORT_TYPES, ed25519_types),
+    FUNCTION(GEN_INIT, provider_gen_init_ed25519),
     {0, NULL},
 };

@@ -131,17 +131,23 @@ static const OSSL_PARAM *keymgmt_types(int selection)
     FUNCTION(IMPORT, provider_keymgmt_import),                                                     \
     FUNCTION(IMPORT_TYPES, keymgmt_types),                                                         \
     FUNCTION(EXPORT, keymgmt_export),                                                              \
-    FUNCTION(EXPORT_TYPES, keymgmt_types)
+    FUNCTION(EXPORT_TYPES, keymgmt_types),                                                         \
+    FUNCTION(GEN_SET_PARAMS, provider_gen_set_params),                                             \
+    FUNCTION(GEN_SETTABLE_PARAMS, provider_gen_settable_params),                                   \
+    FUNCTION(GEN, provider_gen),                                                                   \
+    FUNCTION(GEN_CLEANUP, provider_gen_cleanup)
 /* clang-format on */
 
 const OSSL_DISPATCH provider_kms_keymgmt_functions[] = {
     FUNCTIONS_OF_BOTH,
     FUNCTION(GETTABLE_PARAMS, keymgmt_gettable_params),
+    FUNCTION(GEN_INIT, provider_gen_init_kms),
     {0, NULL},
 };
 
 const OSSL_DISPATCH provider_hmac_keymgmt_functions[] = {
     FUNCTIONS_OF_BOTH,
     FUNCTION(GETTABLE_PARAMS, hmac_gettable_params),
+    FUNCTION(GEN_INIT, provider_gen_init_hmac),
     {0, NULL},
 };

@@ -96,9 +96,14 @@ static int begin(mac_context *ctx)
     const kms_algorithm *algorithm = algorithm_of(ctx);
     kms_error err = {0};
 
-    if (algorithm == NULL)
+    if (ctx->key == NULL || ctx->key->key == NULL)
         return provider_raise_status(ctx->provider, KMS_E_KEY_MISSING,
-                                     "an HMAC key in KMS is needed: set key-address, or load one");
+                                     "KMS-HMAC needs one: set key-address, or load one");
+    if (algorithm == NULL) {
+        kms_fail(&err, KMS_E_KEY_USAGE, "%s is %s, no HMAC key", kms_key_arn(ctx->key->key),
+                 kms_key_spec(ctx->key->key));
+        return provider_raise(ctx->provider, &err);
+    }
     if (ctx->digest[0] != '\0' && kms_algorithm_find(kms_key_kind(ctx->key->key), KMS_SCHEME_HMAC,
                                                      ctx->digest) != algorithm) {
         kms_fail(&err, KMS_E_ALGORITHM, "HMAC with %s; this key has %s", ctx->digest,

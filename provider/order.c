@@ -62,5 +62,6 @@ void provider_check_order(const kms_provider *provider, const OSSL_DISPATCH *in)
         return;
     kms_fail(&err, KMS_E_PROVIDER_ORDER,
              "the application may lack RSA, EC and other keys of its own");
-    kms_log_error(kms_client_config(provider->client), "provider", &err);
+    kms_log_error(provider->client != NULL ? kms_client_config(provider->client) : NULL, "provider",
+                  &err);
 }

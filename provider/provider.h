@@ -29,8 +29,8 @@ typedef struct provider_key {
     kms_provider *provider;
     kms_key *key;         /* NULL: the empty object that OpenSSL asks for to import into */
     kms_context *context; /* from the URI; NULL: none */
-    EVP_PKEY *local;      /* without key: the public half, or the parameters alone, of an EC key that
-                             isn't in KMS, to agree on a secret with; in the private context */
+    EVP_PKEY *local; /* without key: the public half, or the parameters alone, of an EC key that
+                        isn't in KMS, to agree on a secret with; in the private context */
 } provider_key;
 
 /* Makes an object; takes both references. NULL without memory; they are freed then. */
@@ -46,13 +46,18 @@ int provider_read_address(const kms_provider *provider, const OSSL_PARAM *param,
  * has no type for the key. *out is a new reference. */
 int provider_key_load(kms_provider *provider, const kms_address *address, provider_key **out);
 
+/* The object of a key that an address named; takes the key. As above. */
+int provider_key_of(kms_provider *provider, const kms_address *address, kms_key *key,
+                    provider_key **out);
+
 /* The public half, which lives as long as the object; NULL: it has none. */
 EVP_PKEY *provider_key_public(const provider_key *key);
 
 /* Hands an object to the application by the callback of a store or decoder; takes the reference. */
 int provider_key_give(provider_key *key, OSSL_CALLBACK *callback, void *arg);
 
-/* OpenSSL's name of a key's type: "KMS", "KMS-HMAC", "RSA", "EC", "ED25519"; NULL: the provider has none. */
+/* OpenSSL's name of a key's type: "KMS", "KMS-HMAC", "RSA", "EC", "ED25519"; NULL: the provider has
+ * none. */
 const char *provider_key_type(const kms_key *key);
 
 /* What key management of every type does alike. */
@@ -61,6 +66,14 @@ OSSL_FUNC_keymgmt_free_fn provider_keymgmt_free;
 OSSL_FUNC_keymgmt_dup_fn provider_keymgmt_dup;
 OSSL_FUNC_keymgmt_load_fn provider_keymgmt_load;
 OSSL_FUNC_keymgmt_import_fn provider_keymgmt_import;
+
+/* Making a key in KMS, of each type. */
+OSSL_FUNC_keymgmt_gen_init_fn provider_gen_init_kms, provider_gen_init_hmac, provider_gen_init_rsa,
+    provider_gen_init_ec, provider_gen_init_ed25519;
+OSSL_FUNC_keymgmt_gen_set_params_fn provider_gen_set_params;
+OSSL_FUNC_keymgmt_gen_settable_params_fn provider_gen_settable_params;
+OSSL_FUNC_keymgmt_gen_fn provider_gen;
+OSSL_FUNC_keymgmt_gen_cleanup_fn provider_gen_cleanup;
 
 /* Says in the log, once in a process, that neither default nor fips is active before kms. in: what
  * OSSL_provider_init got. */

@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/store.h>
+#include <openssl/x509.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -289,4 +290,30 @@ long requests(const test_server *server)
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
         sum += test_server_count(server, operations[i]);
     return sum;
+}
+
+EVP_PKEY *application_public(const application *app, EVP_PKEY *key)
+{
+    unsigned char *spki = NULL;
+    const unsigned char *at;
+    int len = i2d_PUBKEY(key, &spki);
+    EVP_PKEY *public;
+
+    if (len <= 0)
+        fail_with_errors("public half");
+    at = spki;
+    public = d2i_PUBKEY_ex(NULL, &at, len, app->libctx, NULL);
+    OPENSSL_free(spki);
+    if (public == NULL)
+        fail_with_errors("public half");
+    return public;
+}
+
+EVP_PKEY *application_software_key(const application *app, const char *group)
+{
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(app->libctx, "provider=default", "EC", group);
+
+    if (key == NULL)
+        fail_with_errors(group);
+    return key;
 }

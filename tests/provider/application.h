@@ -37,6 +37,12 @@ EVP_PKEY *application_key(const application *app, const char *uri);
 /* The same; NULL where it fails, and the errors stay in the queue. */
 EVP_PKEY *application_try_key(const application *app, const char *uri);
 
+/* The public half of a key as an ordinary key of the provider default. */
+EVP_PKEY *application_public(const application *app, EVP_PKEY *key);
+
+/* A fresh ordinary EC key. */
+EVP_PKEY *application_software_key(const application *app, const char *group);
+
 /* Bytes of a result. */
 typedef struct bytes {
     unsigned char data[8192];
