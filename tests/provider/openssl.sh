@@ -4,112 +4,9 @@
 # usage: openssl.sh MODULES-FOLDER KMS-LOCAL [SANITIZER-RUNTIME]
 set -euo pipefail
 
-modules=$1
-local_server=$2
-runtime=${3:-}
-openssl=/usr/bin/openssl
-work=$(mktemp -d)
-server=
-failures=0
-checks=0
+# shellcheck source=tests/provider/command.sh
+. "$(dirname "$0")/command.sh"
 
-finish() {
-    [ -z "$server" ] || kill "$server" 2>/dev/null || true
-    rm -rf "$work"
-}
-trap finish EXIT
-cd "$work"
-
-start_server() {
-    "$local_server" --port 0 --seed-key alias/matbakh-ai --seed-key alias/other \
-        --seed-key alias/rsa:RSA_2048:SIGN_VERIFY >server.log 2>&1 &
-    server=$!
-    local url='' _
-    for _ in $(seq 200); do
-        url=$(sed -n 's/^kms-local ready on //p' server.log)
-        [ -n "$url" ] && break
-        sleep 0.05
-    done
-    [ -n "$url" ] || { cat server.log; exit 1; }
-    export AWS_ENDPOINT_URL_KMS=$url
-}
-
-# The environment of a user who has set up nothing else.
-unset OPENSSL_CONF KMS_PROVIDER_CONF KMS_PROVIDER_LOG KMS_ENCRYPTION_ENABLED kms_encryption_enabled
-unset AWS_PROFILE AWS_SESSION_TOKEN AWS_CA_BUNDLE AWS_ENDPOINT_URL
-export HOME=$work AWS_REGION=eu-central-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
-export OPENSSL_MODULES=$modules
-
-# ssl ARGUMENT...: the openssl command, sanitized where the module is.
-ssl() {
-    if [ -n "$runtime" ]; then
-        env LD_PRELOAD="$runtime" "$openssl" "$@"
-    else
-        "$openssl" "$@"
-    fi
-}
-
-bad() {
-    failures=$((failures + 1))
-    printf 'FAILED: %s\n' "$1"
-    sed 's/^/    /' stderr stdout
-}
-
-# works TITLE OPENSSL-ARGUMENT...
-works() {
-    local title=$1
-    shift
-    checks=$((checks + 1))
-    ssl "$@" >stdout 2>stderr </dev/null || { bad "$title: exit $?"; return 0; }
-    [ ! -s stderr ] || grep -q '^writing' stderr || bad "$title: something on standard error"
-}
-
-# says TITLE TEXT: the command before printed it.
-says() {
-    checks=$((checks + 1))
-    grep -qF -- "$2" stdout || bad "$1: does not print '$2'"
-}
-
-# refused TITLE SENTENCE DETAIL OPENSSL-ARGUMENT...: exit code, one entry of ours in the error
-# stack, and no output. The file "out" is where each command would write.
-refused() {
-    local title=$1 sentence=$2 detail=$3
-    shift 3
-    checks=$((checks + 1))
-    rm -f out
-    if ssl "$@" >stdout 2>stderr </dev/null; then
-        bad "$title: was not refused"
-    elif [ "$(grep -c ':kms::' stderr)" -ne 1 ]; then
-        bad "$title: not one entry of kms"
-    elif ! grep -F ":kms::$sentence:" stderr | grep -qF -- "$detail"; then
-        bad "$title: not '$sentence' with '$detail'"
-    elif [ -s out ] || grep -q 'the secret' stdout; then
-        bad "$title: left output"
-    fi
-}
-
-# fails TITLE TEXT OPENSSL-ARGUMENT...: openssl itself refuses.
-fails() {
-    local title=$1 text=$2
-    shift 2
-    checks=$((checks + 1))
-    rm -f out
-    if ssl "$@" >stdout 2>stderr </dev/null; then
-        bad "$title: was not refused"
-    elif ! grep -qF -- "$text" stderr; then
-        bad "$title: not '$text'"
-    elif [ -s out ]; then
-        bad "$title: left output"
-    fi
-}
-
-# same TITLE FILE FILE
-same() {
-    checks=$((checks + 1))
-    cmp -s "$2" "$3" || { : >stdout; : >stderr; bad "$1: $3 differs from $2"; }
-}
-
-P=(-provider default -provider kms)
 K=kms:alias/matbakh-ai
 C=(-pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-1)
 encrypt=(pkeyutl -encrypt -in plain -out out)
@@ -258,16 +155,6 @@ wrong_ciphertexts() {
         pkeyutl -decrypt "${P[@]}" -inkey $K "${C[@]}" -in empty -out out
 }
 
-# in_env NAME=VALUE CHECK...: a check with one variable set otherwise.
-in_env() {
-    local name=${1%%=*} value=${1#*=} before
-    shift
-    before=${!name-}
-    export "$name=$value"
-    "$@"
-    if [ -n "$before" ]; then export "$name=$before"; else unset "$name"; fi
-}
-
 wrong_surroundings() {
     local e=("${encrypt[@]}" "${P[@]}" -inkey "$K" "${C[@]}")
     in_env AWS_REGION=eu-west-2 refused 'London' 'region is outside the allowed set' \
@@ -289,7 +176,8 @@ wrong_surroundings() {
 }
 
 printf 'the secret' >plain
-start_server
+start_server --seed-key alias/matbakh-ai --seed-key alias/other \
+    --seed-key alias/rsa:RSA_2048:SIGN_VERIFY
 round_trips
 telling
 export_is_refused
@@ -297,5 +185,4 @@ wrong_arguments
 wrong_ciphertexts
 wrong_surroundings
 activation
-printf '%d checks, %d failed\n' "$checks" "$failures"
-[ "$failures" -eq 0 ]
+done_checking
