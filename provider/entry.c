@@ -33,9 +33,9 @@ static const OSSL_ALGORITHM kems[] = {
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM signatures[] = {
-    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_signature_functions,
+    {"RSA:rsaEncryption:1.2.840.113549.1.1.1", PROPERTIES, provider_rsa_signature_functions,
      "RSA signatures by KMS"},
-    {"ECDSA", PROPERTIES, provider_signature_functions, "ECDSA by KMS"},
+    {"ECDSA", PROPERTIES, provider_ecdsa_functions, "ECDSA by KMS"},
     {"ED25519:1.3.101.112", PROPERTIES, provider_eddsa_functions, "Ed25519 by KMS"},
     {NULL, NULL, NULL, NULL},
 };
