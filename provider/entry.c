@@ -47,8 +47,8 @@ static const OSSL_ALGORITHM kems[] = {
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM signatures[] = {
-    {RSA_NAMES, PROPERTIES, provider_signature_functions, "RSA signatures by KMS"},
-    {"ECDSA", PROPERTIES, provider_signature_functions, "ECDSA by KMS"},
+    {RSA_NAMES, PROPERTIES, provider_rsa_signature_functions, "RSA signatures by KMS"},
+    {"ECDSA", PROPERTIES, provider_ecdsa_functions, "ECDSA by KMS"},
     {"ED25519:1.3.101.112", PROPERTIES, provider_eddsa_functions, "Ed25519 by KMS"},
     {KMS_PROVIDER_HMAC_TYPE, PROPERTIES, provider_mac_signature_functions, "HMAC by KMS"},
     {NULL, NULL, NULL, NULL},

@@ -37,7 +37,11 @@ EVP_PKEY *application_key(const application *app, const char *uri);
 /* The same; NULL where it fails, and the errors stay in the queue. */
 EVP_PKEY *application_try_key(const application *app, const char *uri);
 
-/* The public half of a key as an ordinary key of the provider default. */
+/* The public half as an ordinary key of the default provider, in the default library context, where
+ * kms is not. */
+EVP_PKEY *ordinary_public(EVP_PKEY *key);
+
+/* The same in the application's own context. */
 EVP_PKEY *application_public(const application *app, EVP_PKEY *key);
 
 /* A fresh ordinary EC key. */

@@ -62,6 +62,15 @@ works() {
     [ ! -s stderr ] || grep -q '^writing' stderr || bad "$title: something on standard error"
 }
 
+# runs TITLE OPENSSL-ARGUMENT...: the same for commands that tell on standard error how they get on.
+runs() {
+    local title=$1
+    shift
+    checks=$((checks + 1))
+    ssl "$@" >stdout 2>stderr </dev/null || { bad "$title: exit $?"; return 0; }
+    ! grep -q ':kms:' stderr || bad "$title: an error of kms"
+}
+
 # says TITLE TEXT: the command before printed it.
 says() {
     checks=$((checks + 1))

@@ -12,8 +12,8 @@ REFUSED='KMS has no such algorithm for this key'
 # certificate NAME: of the KMS key of that alias, by an authority of the test's own.
 certificate() {
     works "public half of $1" pkey "${P[@]}" -in "kms:alias/$1" -pubout -out "$1.pub"
-    ssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial 2 \
-        -force_pubkey "$1.pub" -out "$1.pem" 2>/dev/null
+    runs "certificate of $1" x509 -req -in request.pem -CA ca.pem -CAkey ca.key -set_serial 2 \
+        -force_pubkey "$1.pub" -out "$1.pem"
 }
 
 authority() {
