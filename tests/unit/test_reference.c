@@ -76,6 +76,43 @@ static void key_and_context_may_be_absent(void **state)
     kms_buffer_clear(&der);
 }
 
+static void an_hmac_key_tells_its_spec(void **state)
+{
+    const kms_reference reference = {.arn = (char *)(uintptr_t)ARN,
+                                     .spec = (char *)(uintptr_t) "HMAC_384"};
+    kms_reference back;
+    kms_buffer der = {0};
+
+    (void)state;
+    assert_int_equal(kms_reference_write(&reference, &der, NULL), KMS_OK);
+    assert_int_equal(read_bytes(der.data, der.len, &back, NULL), KMS_OK);
+    assert_string_equal(back.spec, "HMAC_384");
+    kms_reference_clear(&back);
+    kms_buffer_clear(&der);
+}
+
+/* What a spec may not contradict is not written with one. */
+static void a_spec_of_any_other_key_is_refused(void **state)
+{
+    uint8_t spki[] = {1, 2, 3};
+    const kms_reference bad[] = {
+        {.arn = (char *)(uintptr_t)ARN, .spec = (char *)(uintptr_t) "RSA_2048"},
+        {.arn = (char *)(uintptr_t)ARN, .spec = (char *)(uintptr_t) "SYMMETRIC_DEFAULT"},
+        {.arn = (char *)(uintptr_t)ARN, .spec = (char *)(uintptr_t) "HMAC_100"},
+        {.arn = (char *)(uintptr_t)ARN, .spec = (char *)(uintptr_t) "HMAC_384", .spki = {spki, 3}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        kms_reference back;
+        kms_buffer der = {0};
+        assert_int_equal(kms_reference_write(&bad[i], &der, NULL), KMS_OK);
+        assert_int_equal(read_bytes(der.data, der.len, &back, NULL), KMS_E_KEY_REFERENCE);
+        assert_null(back.spec);
+        kms_buffer_clear(&der);
+    }
+}
+
 static void every_truncation_is_refused(void **state)
 {
     kms_reference reference;
@@ -185,6 +222,8 @@ int main(void)
         cmocka_unit_test(known_bytes_are_read),
         cmocka_unit_test(known_bytes_are_written),
         cmocka_unit_test(key_and_context_may_be_absent),
+        cmocka_unit_test(an_hmac_key_tells_its_spec),
+        cmocka_unit_test(a_spec_of_any_other_key_is_refused),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(a_flipped_byte_is_refused_or_changes_no_more_than_a_value),
         cmocka_unit_test(what_is_no_reference_of_this_version_says_what_is_wrong),
