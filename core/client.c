@@ -370,8 +370,7 @@ kms_status kms_operation_begin(kms_client *client, kms_key *key, kms_caller **ca
 }
 
 kms_status kms_operation_prepare(kms_client *client, const kms_address *address,
-                                 const kms_endpoint **endpoint, kms_caller **caller,
-                                 kms_error *err)
+                                 const kms_endpoint **endpoint, kms_caller **caller, kms_error *err)
 {
     kms_endpoint *found = NULL;
     kms_status st = prepare(client, address, &found, err);

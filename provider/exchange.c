@@ -127,18 +127,21 @@ static int ask_kms(const ecdh_context *ctx, kms_secret *secret)
 {
     unsigned char *spki = NULL;
     kms_error err = {0};
-    int len, ok;
+    int len;
+    bool ok;
 
-    if (ctx->peer == NULL)
-        return provider_raise_status(ctx->provider, KMS_E_PEER_KEY, "none was set");
     ERR_set_mark();
-    len = i2d_PUBKEY(ctx->peer, &spki);
+    len = ctx->peer != NULL ? i2d_PUBKEY(ctx->peer, &spki) : 0;
     ERR_pop_to_mark();
-    if (len <= 0)
-        return provider_raise_status(ctx->provider, KMS_E_PEER_KEY, "it can't be encoded");
+    if (len <= 0) {
+        provider_raise_status(ctx->provider, KMS_E_PEER_KEY,
+                              ctx->peer != NULL ? "it can't be encoded" : "none was set");
+        return 0;
+    }
     ok = kms_client_derive(ctx->provider->client, ctx->key->key, (kms_bytes){spki, (size_t)len},
-                           secret, &err) == KMS_OK ||
-         provider_raise(ctx->provider, &err);
+                           secret, &err) == KMS_OK;
+    if (!ok)
+        provider_raise(ctx->provider, &err);
     OPENSSL_free(spki);
     return ok;
 }

@@ -139,7 +139,7 @@ static int mac_final(void *data, unsigned char *out, size_t *out_len, size_t roo
 
     if (algorithm == NULL || ctx->message.data == NULL)
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT, "final before init");
-    if (room < algorithm->digest_len)
+    if (out == NULL || room < algorithm->digest_len)
         return provider_raise_status(ctx->provider, KMS_E_BUFFER_TOO_SMALL, "the MAC does not fit");
     if (kms_client_mac(ctx->provider->client, ctx->key->key, algorithm,
                        kms_secret_bytes(&ctx->message), &mac, &err) != KMS_OK)

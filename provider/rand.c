@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define STRENGTH    256         /* bits, of KMS's generators */
-#define REQUEST_MAX (64 * 1024) /* bytes at a time: that is 64 requests */
+#define STRENGTH    256                 /* bits, of KMS's generators */
+#define REQUEST_MAX ((size_t)64 * 1024) /* bytes at a time: that is 64 requests */
 
 typedef struct rand_context {
     kms_provider *provider;

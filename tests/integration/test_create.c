@@ -248,7 +248,8 @@ static void a_policy_must_be_a_json_object_of_32_kib(void **state)
 
     (void)state;
     memset(large, ' ', sizeof(large) - 1);
-    memcpy(large, "{}", 2);
+    large[0] = '{';
+    large[1] = '}';
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         make_file(texts[i], strlen(texts[i]), path);
         f->wish.policy_file = path;

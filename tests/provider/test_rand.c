@@ -94,7 +94,7 @@ static void a_failure_in_the_middle_gives_no_bytes_at_all(void **state)
 
     (void)state;
     memset(body + start, 'x', 1364); /* Base64 of 1,023 bytes, and then one */
-    strcpy(body + start + 1364, "xw==\"}");
+    memcpy(body + start + 1364, "xw==\"}", sizeof("xw==\"}"));
     const peer_answer script[] = {
         {peer_json(good, sizeof(good), 200, "", body), PEER_KEEP},
         {peer_json(bad, sizeof(bad), 400, "", "{\"__type\":\"AccessDeniedException\"}"), PEER_KEEP},

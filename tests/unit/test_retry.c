@@ -78,6 +78,14 @@ static void the_quota_runs_dry_and_fills_with_success(void **state)
     assert_true(kms_retry_quota_take(&quota, KMS_E_THROTTLED, &taken));
 }
 
+static void only_making_a_key_does_harm_when_it_is_done_twice(void **state)
+{
+    (void)state;
+    assert_false(kms_retry_is_harmless("CreateKey"));
+    assert_true(kms_retry_is_harmless("CreateAlias"));
+    assert_true(kms_retry_is_harmless("Decrypt"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -86,6 +94,7 @@ int main(void)
         cmocka_unit_test(delays_double_and_stay_below_twenty_seconds),
         cmocka_unit_test(the_servers_hint_is_honoured_within_bounds),
         cmocka_unit_test(the_quota_runs_dry_and_fills_with_success),
+        cmocka_unit_test(only_making_a_key_does_harm_when_it_is_done_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
