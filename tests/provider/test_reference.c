@@ -18,7 +18,7 @@
 
 static test_server server;
 
-#define SYMMETRIC KEY "?context.dataType=credentials"
+#define SYMMETRIC "kms:alias/matbakh-ai?context.dataType=credentials"
 
 static const char *const uris[] = {"kms:alias/rsa",  "kms:alias/p256", "kms:alias/p384",
                                    "kms:alias/p521", "kms:alias/k1",   "kms:alias/ed",
