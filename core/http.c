@@ -4,6 +4,7 @@
 #include "core/lock.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <openssl/crypto.h>
@@ -205,6 +206,7 @@ static kms_status configure(connection *conn, kms_error *err)
     } while (0)
 
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* else a resolver that hangs is waited for past all deadlines */
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -253,6 +255,16 @@ static connection *new_connection(kms_http *http, kms_error *err)
     return conn;
 }
 
+/* A resolver that did not answer in time is left behind in a thread of libcurl's, which ends when
+ * it answers. libcurl must be there then, even where the module that brought it was unloaded. */
+static void pin_libcurl(void)
+{
+    Dl_info library;
+
+    if (dladdr((const void *)(uintptr_t)curl_easy_perform, &library) != 0)
+        dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
 /* Takes an idle connection out of the list: the one that this thread had last, whose memory is in
  * its caches and in its part of the heap, else the one that was used last. NULL: none is idle. */
 static connection *take_idle(kms_http *http)
@@ -284,6 +296,7 @@ static kms_status lend(kms_http *http, connection **out, kms_error *err)
     if (http->owner != self)
         forget_parent(http);
     if (!http->curl_ready) {
+        pin_libcurl();
         http->curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
         if (!http->curl_ready)
             st = kms_fail(err, KMS_E_INTERNAL, "libcurl can't be initialised");
