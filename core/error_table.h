@@ -16,6 +16,7 @@ X(CONFIG_FILE,           CKR_GENERAL_ERROR,            2, "configuration file ca
 X(CONFIG_SYNTAX,         CKR_GENERAL_ERROR,            2, "configuration file is not valid", "correct the line; the syntax is that of openssl.cnf") \
 X(CONFIG_UNKNOWN,        CKR_GENERAL_ERROR,            2, "unknown setting", "correct the name; kms.conf(5) lists all settings") \
 X(CONFIG_VALUE,          CKR_GENERAL_ERROR,            2, "setting has an invalid value", "correct the value; kms.conf(5) lists what is allowed") \
+X(PROVIDER_ORDER,        CKR_GENERAL_ERROR,            2, "OpenSSL's provider default is not active before kms", "activate default first: -provider default -provider kms, or list it before kms in openssl.cnf") \
 X(DISABLED,              CKR_FUNCTION_REJECTED,        3, "KMS encryption is disabled", "set KMS_ENCRYPTION_ENABLED=true or remove encryption_enabled from the configuration") \
 X(REGION_MISSING,        CKR_FUNCTION_REJECTED,        2, "no AWS region is configured", "set region in kms.conf, AWS_REGION, or use a key ARN") \
 X(REGION_NOT_ALLOWED,    CKR_FUNCTION_REJECTED,        3, "region is outside the allowed set", "use an AWS region in an EU member state; see residency and allowed_regions in kms.conf(5)") \

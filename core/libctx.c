@@ -14,7 +14,6 @@ kms_status kms_libctx_new(OSSL_LIB_CTX **out, kms_error *err)
     *out = NULL;
     if (libctx == NULL)
         return kms_fail(err, KMS_E_NO_MEMORY, "OpenSSL library context");
-    /* The context owns the provider and unloads it when it is freed. */
     if (OSSL_PROVIDER_load(libctx, "default") == NULL) {
         OSSL_LIB_CTX_free(libctx);
         return kms_fail(err, KMS_E_INTERNAL, "OpenSSL's default provider can't be loaded");
@@ -23,25 +22,39 @@ kms_status kms_libctx_new(OSSL_LIB_CTX **out, kms_error *err)
     return KMS_OK;
 }
 
+static int unload(OSSL_PROVIDER *provider, void *arg)
+{
+    (void)arg;
+    return OSSL_PROVIDER_unload(provider);
+}
+
 void kms_libctx_free(OSSL_LIB_CTX *libctx)
 {
+    /* The context knows its provider, but would not give back the reference that loading took. */
+    if (libctx != NULL)
+        OSSL_PROVIDER_do_all(libctx, unload, NULL);
     OSSL_LIB_CTX_free(libctx);
 }
 
-/* One entry of OpenSSL's error queue. File and function are texts of the program. */
+/* One entry of OpenSSL's error queue. The texts are copies: OpenSSL frees its own with the entry.
+ */
 struct kms_error_entry {
     kms_error_entry *next;
     unsigned long code;
-    const char *file, *function;
     int line;
-    char *data; /* NULL: none */
+    char *file, *function, *data; /* NULL: none */
 };
+
+static char *copy_text(const char *text)
+{
+    return text != NULL ? strdup(text) : NULL;
+}
 
 /* Takes the thread's queue away, oldest first. Without memory the rest of it is lost. */
 static kms_error_entry *take_errors(int *marks)
 {
     kms_error_entry *first = NULL, **end = &first;
-    const char *data;
+    const char *file, *function, *data;
     int flags;
 
     *marks = 0;
@@ -51,9 +64,10 @@ static kms_error_entry *take_errors(int *marks)
         kms_error_entry *entry = calloc(1, sizeof(*entry));
         if (entry == NULL)
             break;
-        entry->code =
-            ERR_get_error_all(&entry->file, &entry->line, &entry->function, &data, &flags);
-        entry->data = (flags & ERR_TXT_STRING) != 0 ? strdup(data) : NULL;
+        entry->code = ERR_get_error_all(&file, &entry->line, &function, &data, &flags);
+        entry->file = copy_text(file);
+        entry->function = copy_text(function);
+        entry->data = (flags & ERR_TXT_STRING) != 0 ? copy_text(data) : NULL;
         *end = entry;
         end = &entry->next;
     }
@@ -75,6 +89,8 @@ static void put_errors_back(kms_error_entry *entry, int marks)
             ERR_set_error(ERR_GET_LIB(entry->code), ERR_GET_REASON(entry->code), "%s", entry->data);
         else
             ERR_set_error(ERR_GET_LIB(entry->code), ERR_GET_REASON(entry->code), NULL);
+        free(entry->file);
+        free(entry->function);
         free(entry->data);
         free(entry);
     }
