@@ -3,6 +3,7 @@
 #include "core/client.h"
 #include "core/residency.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>

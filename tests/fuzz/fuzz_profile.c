@@ -2,6 +2,7 @@
  * a NUL byte. What holds: whole credentials or none, and no secret in an error. */
 #include "core/credentials/credentials.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

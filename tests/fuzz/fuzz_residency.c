@@ -2,6 +2,7 @@
  * an allowed region, letter for letter, and plain HTTP goes to loopback only. */
 #include "core/residency.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
