@@ -233,9 +233,10 @@ static kms_status configure(connection *conn, kms_error *err)
     return KMS_OK;
 }
 
-static connection *new_connection(kms_http *http, kms_error *err)
+static kms_status new_connection(kms_http *http, connection **out, kms_error *err)
 {
     connection *conn = calloc(1, sizeof(*conn));
+    kms_status st;
 
     if (conn != NULL) {
         conn->http = http;
@@ -245,14 +246,17 @@ static connection *new_connection(kms_http *http, kms_error *err)
     }
     if (conn == NULL || conn->easy == NULL) {
         free(conn);
-        kms_fail(err, KMS_E_NO_MEMORY, "connection");
-        return NULL;
+        return kms_fail(err, KMS_E_NO_MEMORY, "connection");
     }
-    if (configure(conn, err) != KMS_OK) {
+    conn->busy = true;
+    conn->user = pthread_self();
+    st = configure(conn, err);
+    if (st != KMS_OK) {
         free_connection(conn);
-        return NULL;
+        return st;
     }
-    return conn;
+    *out = conn;
+    return KMS_OK;
 }
 
 /* A resolver that did not answer in time is left behind in a thread of libcurl's, which ends when
@@ -306,11 +310,9 @@ static kms_status lend(kms_http *http, connection **out, kms_error *err)
     kms_lock_give(&http->lock);
 
     if (st == KMS_OK && conn == NULL) {
-        conn = new_connection(http, err);
+        st = new_connection(http, &conn, err);
         if (conn == NULL)
-            return err != NULL ? err->status : KMS_E_NO_MEMORY;
-        conn->busy = true;
-        conn->user = pthread_self();
+            return st;
         kms_lock_take(&http->lock);
         link_connection(http, conn);
         kms_lock_give(&http->lock);
@@ -492,7 +494,7 @@ kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_ht
 
     kms_scope_enter(&scope, http->libctx);
     st = lend(http, &conn, err);
-    if (st == KMS_OK) {
+    if (conn != NULL) {
         st = transfer(conn, request, chain_headers(nodes, request), &to);
         give_back(http, conn);
     }

@@ -220,7 +220,7 @@ static kms_status work_with_version(const char *version, kms_error *err)
     stream = fdopen(out[0], "r");
     while (url[0] == '\0' && fgets(line, sizeof(line), stream) != NULL)
         if (strncmp(line, "ACCEPT 127.0.0.1:", 17) == 0)
-            snprintf(url, sizeof(url), "https://127.0.0.1:%d", atoi(line + 17));
+            snprintf(url, sizeof(url), "https://127.0.0.1:%ld", strtol(line + 17, NULL, 10));
     assert_true(url[0] != '\0');
     setenv("AWS_ENDPOINT_URL_KMS", url, 1);
     kms_status st = work("max_attempts = 1\n", "x", err);
@@ -330,7 +330,7 @@ static int inherited_sockets(void)
 
     assert_non_null(descriptors);
     while ((entry = readdir(descriptors)) != NULL) {
-        int fd = atoi(entry->d_name), domain = 0;
+        int fd = (int)strtol(entry->d_name, NULL, 10), domain = 0;
         socklen_t len = sizeof(domain);
         if (entry->d_name[0] == '.' || (fcntl(fd, F_GETFD) & FD_CLOEXEC) != 0)
             continue;
@@ -383,7 +383,7 @@ static void a_memory_lock_limit_of_64_kib_is_enough(void **state)
     assert_int_equal(chmod(folder, 0755), 0);
     pid_t child = fork();
     if (child == 0) {
-        struct rlimit small = {64 * 1024, 64 * 1024};
+        struct rlimit small = {65536, 65536};
         kms_error err = {0};
         if (setrlimit(RLIMIT_MEMLOCK, &small) != 0 || (geteuid() == 0 && seteuid(65534) != 0))
             _exit(2);
