@@ -110,12 +110,12 @@ static kms_status list_all(p11_module *module, const char *door, listing *list, 
     size_t count = 0;
     kms_status st = kms_client_list(module->client, NULL, &names, &count, err);
 
-    if (st == KMS_OK && count != 0) {
-        list->objects = calloc(count, sizeof(*list->objects));
+    if (st == KMS_OK) {
+        list->objects = calloc(count + 1, sizeof(p11_object *));
         if (list->objects == NULL)
             st = kms_fail(err, KMS_E_NO_MEMORY, "key objects");
     }
-    for (size_t i = 0; i < count && st == KMS_OK; i++) {
+    for (size_t i = 0; list->objects != NULL && i < count && st == KMS_OK; i++) {
         st = add(module, names[i], list, err);
         if (concerns_one_key(st)) {
             kms_log_error(kms_client_config(module->client), door, err);
@@ -131,7 +131,7 @@ static kms_status list_configured(p11_module *module, const char *name, listing 
 {
     kms_status st;
 
-    list->objects = calloc(1, sizeof(*list->objects));
+    list->objects = calloc(1, sizeof(p11_object *));
     if (list->objects == NULL)
         return kms_fail(err, KMS_E_NO_MEMORY, "a key object");
     st = add(module, name, list, err);
