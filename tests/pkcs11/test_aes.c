@@ -39,9 +39,10 @@ static size_t from_hex(const char *text, unsigned char *out)
     size_t n = 0;
 
     for (; text[2 * n] != '\0'; n++) {
-        unsigned byte;
-        assert_int_equal(sscanf(text + 2 * n, "%2x", &byte), 1);
-        out[n] = (unsigned char)byte;
+        const char digits[3] = {text[2 * n], text[2 * n + 1], '\0'};
+        char *end;
+        out[n] = (unsigned char)strtoul(digits, &end, 16);
+        assert_true(end == digits + 2);
     }
     return n;
 }
@@ -62,7 +63,7 @@ static CK_OBJECT_HANDLE import_pattern(size_t len, unsigned char value[32])
 static CK_ULONG run_single(way w, CK_MECHANISM *mechanism, CK_OBJECT_HANDLE key,
                            const unsigned char *in, size_t len, unsigned char *out)
 {
-    CK_ULONG out_len = 4 * MESSAGE_MAX;
+    CK_ULONG out_len = 4UL * MESSAGE_MAX;
 
     assert_ok(w.init(session, mechanism, key));
     assert_ok(w.single(session, (unsigned char *)(uintptr_t)in, len, out, &out_len));
@@ -418,7 +419,7 @@ static void ctr_counts_as_wide_as_told_and_stops_where_it_would_come_round(void 
     pattern(plain, sizeof(plain));
     for (size_t i = 0; i < sizeof(widths) / sizeof(widths[0]); i++) {
         for (unsigned left = 1; left <= 4; left++) {
-            const CK_ULONG fits = left * BLOCK;
+            const CK_ULONG fits = (CK_ULONG)left * BLOCK;
             CK_ULONG len = sizeof(got);
             block_before_the_end(widths[i], left, block);
             CK_MECHANISM mechanism = ctr_of(block, widths[i]);
