@@ -49,6 +49,7 @@ X(KEY_USAGE,             CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is made for ano
 X(KEY_UNAVAILABLE,       CKR_DEVICE_ERROR,             5, "key is unavailable at the moment", "try again; if it stays, look at the key's state in KMS") \
 X(INCORRECT_KEY,         CKR_ENCRYPTED_DATA_INVALID,   7, "ciphertext belongs to another key", "decrypt it with the key that encrypted it") \
 X(NOT_EXPORTABLE,        CKR_KEY_UNEXTRACTABLE,        3, "key material of a KMS key cannot be exported", "use the key by its address; it never leaves KMS") \
+X(TEMPLATE,              CKR_TEMPLATE_INCONSISTENT,    3, "template asks for what a setting forbids", "leave the attribute out, or change the setting named; see kms.conf(5)") \
 X(REQUEST_REFUSED,       CKR_FUNCTION_FAILED,          6, "KMS refused the request", "the detail says what KMS did not accept") \
 X(LIMIT,                 CKR_DEVICE_ERROR,             6, "a quota of KMS is reached", "remove what is not needed or ask AWS for a higher quota") \
 X(THROTTLED,             CKR_DEVICE_ERROR,             6, "KMS is throttling requests", "try again later; cache data keys or ask AWS for a higher request quota") \

@@ -227,17 +227,6 @@ static void release(entry *e)
         free_entry(e);
 }
 
-void kms_key_cache_free(kms_key_cache *cache)
-{
-    if (cache == NULL)
-        return;
-    while (cache->entries != NULL)
-        drop(cache, &cache->entries);
-    pthread_cond_destroy(&cache->loaded);
-    kms_lock_destroy(&cache->lock);
-    free(cache);
-}
-
 /* A child starts empty: the threads that were loading are not there any more. */
 static void start_anew_in_child(kms_key_cache *cache)
 {
@@ -249,6 +238,20 @@ static void start_anew_in_child(kms_key_cache *cache)
         drop(cache, &cache->entries);
     pthread_cond_init(&cache->loaded, NULL);
     cache->owner = getpid();
+}
+
+void kms_key_cache_free(kms_key_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    /* In a child, threads of the parent may be waiting at the condition, as it sees it: destroying
+     * it would wait for them. */
+    start_anew_in_child(cache);
+    while (cache->entries != NULL)
+        drop(cache, &cache->entries);
+    pthread_cond_destroy(&cache->loaded);
+    kms_lock_destroy(&cache->lock);
+    free(cache);
 }
 
 /* Makes room by dropping the oldest entry that nobody is loading. */
