@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# The two commands of the README on a fresh machine: a bare Debian 12 and a clean clone of what is
+# committed, first as an ordinary user with sudo, then as root. Needs root.
+# usage: infra/test-fresh.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=infra/lib.sh
+. infra/lib.sh
+# shellcheck source=infra/root.sh
+. infra/root.sh
+
+machine=$roots/fresh
+work=kms-provider
+
+# fresh_machine HOME: a bare root with the clone below HOME.
+fresh_machine() {
+    unpack_root "$machine"
+    mkdir -p "$machine$1"
+    git clone --quiet --no-hardlinks "file://$root" "$machine$1/$work"
+}
+
+# What both users do: the quickstart, again beside its running server, its way on, and its refusal
+# of an argument it does not know.
+try_quickstart='
+    set -eu
+    cd kms-provider
+    ./infra/quickstart.sh
+    ./infra/quickstart.sh >second.log || { cat second.log; exit 1; }
+    (
+        . build/quickstart/env
+        openssl pkeyutl -encrypt -provider default -provider kms -inkey kms:alias/matbakh-ai \
+            -pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-2 \
+            -in LICENSE -out /dev/null 2>refusal && exit 1
+        grep -q "4096 bytes" refusal
+    ) || { echo "the env file does not work: $(cat refusal)"; exit 1; }
+    ./infra/quickstart.sh --stop
+    [ "$(./infra/quickstart.sh --stop)" = "kms-local does not run." ]
+    ./infra/quickstart.sh --no-such-option >/dev/null 2>&1 && exit 1 || [ $? -eq 2 ]
+'
+
+# An ordinary user as Debian makes one: sudo, no locale, 8 MiB of lockable memory.
+as_user() {
+    fresh_machine /home/user
+    install_in_root "$machine" sudo
+    in_root "$machine" useradd --create-home --shell /bin/bash --groups sudo user
+    echo 'user ALL=(ALL) NOPASSWD: ALL' >"$machine/etc/sudoers.d/user"
+    in_root "$machine" chown -R user:user /home/user
+    in_root "$machine" bash -c "ulimit -l 8192; exec su - user -c '$try_quickstart ./infra/test.sh dev'"
+}
+
+as_root_user() {
+    fresh_machine /root
+    in_root "$machine" bash -c "cd; $try_quickstart"
+}
+
+require_root
+trap 'drop_root "$machine"' EXIT
+start=$SECONDS
+say "== fresh machine, ordinary user: quickstart, test.sh dev"
+as_user
+say "   $((SECONDS - start)) s"
+start=$SECONDS
+say "== fresh machine, root: quickstart"
+as_root_user
+say "   $((SECONDS - start)) s"
