@@ -83,6 +83,7 @@ start_server() {
     stop_server || true
     rm -rf "$state"
     mkdir -p "$state"
+    chmod 700 "$state"
     setsid "$root/build/release/bin/kms-local" --port 0 --db "$state/keys.db" \
         --seed-key alias/matbakh-ai >"$state/server.log" 2>&1 </dev/null &
     say $! >"$state/pid"
@@ -99,20 +100,23 @@ token_objects = memory
 dataType = credentials
 operationId = op-1
 END
-    cat >"$state/env" <<END
-export AWS_REGION=eu-central-1
-export AWS_ENDPOINT_URL_KMS=$url
-export AWS_ACCESS_KEY_ID=local
-export AWS_SECRET_ACCESS_KEY=local
-export KMS_KEY_ALIAS=alias/matbakh-ai
-export KMS_PROVIDER_CONF=$state/kms.conf
-export OPENSSL_MODULES=$lib
-END
+    printf 'export %q\n' AWS_REGION=eu-central-1 "AWS_ENDPOINT_URL_KMS=$url" \
+        AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local KMS_KEY_ALIAS=alias/matbakh-ai \
+        "KMS_PROVIDER_CONF=$state/kms.conf" "OPENSSL_MODULES=$lib" >"$state/env"
     # Nothing of the caller's own AWS and OpenSSL settings takes part.
     unset AWS_PROFILE AWS_SESSION_TOKEN AWS_MAX_ATTEMPTS KMS_PROVIDER_LOG OPENSSL_CONF
     unset KMS_ENCRYPTION_ENABLED kms_encryption_enabled
     # shellcheck source=/dev/null
     . "$state/env"
+}
+
+# Secrets need locked memory. Debian 12 allows 8 MiB; some containers and older systems less.
+allow_locked_memory() {
+    local limit
+    limit=$(ulimit -l)
+    [ "$(id -u)" -ne 0 ] && [ "$limit" != unlimited ] && [ "$limit" -lt 256 ] || return 0
+    ulimit -l 256 2>/dev/null ||
+        fail "a process may lock only $limit KiB of memory: raise the limit to 256 KiB (ulimit -l, limits.conf, or LimitMEMLOCK= in systemd)"
 }
 
 key=kms:alias/matbakh-ai
@@ -166,6 +170,7 @@ with_pkcs11() {
     same secret secret.again
 }
 
+allow_locked_memory
 install_packages "${packages_build[@]}"
 make_build_folder
 say "Building (build/release) ..."

@@ -12,15 +12,14 @@ cd "$(dirname "$0")/.."
 machine=$roots/fresh
 work=kms-provider
 
-# fresh_machine HOME: a bare root with the clone below HOME.
-fresh_machine() {
-    unpack_root "$machine"
-    mkdir -p "$machine$1"
+# clone_into HOME: what is committed, below that folder of the root.
+clone_into() {
     git clone --quiet --no-hardlinks "file://$root" "$machine$1/$work"
 }
 
 # What both users do: the quickstart, again beside its running server, its way on, and its refusal
 # of an argument it does not know.
+# shellcheck disable=SC2016
 try_quickstart='
     set -eu
     cd kms-provider
@@ -40,16 +39,18 @@ try_quickstart='
 
 # An ordinary user as Debian makes one: sudo, no locale, 8 MiB of lockable memory.
 as_user() {
-    fresh_machine /home/user
+    unpack_root "$machine"
     install_in_root "$machine" sudo
     in_root "$machine" useradd --create-home --shell /bin/bash --groups sudo user
+    clone_into /home/user
     echo 'user ALL=(ALL) NOPASSWD: ALL' >"$machine/etc/sudoers.d/user"
     in_root "$machine" chown -R user:user /home/user
     in_root "$machine" bash -c "ulimit -l 8192; exec su - user -c '$try_quickstart ./infra/test.sh dev'"
 }
 
 as_root_user() {
-    fresh_machine /root
+    unpack_root "$machine"
+    clone_into /root
     in_root "$machine" bash -c "cd; $try_quickstart"
 }
 
