@@ -72,7 +72,7 @@ scripts_are_clean() {
 
 tidy_is_clean() {
     git ls-files '*.c' | xargs -P "$(nproc)" -n 1 \
-        clang-tidy -p build/dev --quiet 2>build/tidy.err >build/tidy.log ||
+        clang-tidy -p build/dev --quiet 2>>build/tidy.err >build/tidy.log ||
         { cat build/tidy.log; return 1; }
 }
 
@@ -89,7 +89,7 @@ stage_dev() {
 }
 
 stage_tidy() {
-    [ -f build/dev/compile_commands.json ] || build dev || true
+    check cmake --preset dev >build/tidy.err
     check tidy_is_clean
 }
 

@@ -29,9 +29,10 @@ static void append_grows_and_keeps_what_was_there(void **state)
 
     (void)state;
     assert_int_equal(kms_secret_reserve(&s, 4, NULL), KMS_OK);
-    for (int i = 0; i < 1000; i++) {
+    for (size_t i = 0; i < 1000; i++) {
         assert_int_equal(kms_secret_append(&s, text("abc"), NULL), KMS_OK);
-        memcpy(expected + 3 * i, "abc", 3);
+        for (size_t j = 0; j < 3; j++)
+            expected[3 * i + j] = "abc"[j];
     }
     assert_int_equal(s.len, 3000);
     assert_memory_equal(s.data, expected, 3000);
@@ -93,16 +94,17 @@ static void blocks_of_all_sizes_do_not_overlap(void **state)
 static void mapping_flags(const void *address, char *flags, size_t size, long *locked_kib)
 {
     FILE *maps = fopen("/proc/self/smaps", "r");
-    char line[512];
-    unsigned long from, to;
+    char line[512], *end;
+    unsigned long from;
     int inside = 0;
 
     assert_non_null(maps);
     flags[0] = '\0';
     *locked_kib = 0;
     while (fgets(line, sizeof(line), maps) != NULL) {
-        if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
-            inside = (uintptr_t)address >= from && (uintptr_t)address < to;
+        from = strtoul(line, &end, 16);
+        if (*end == '-')
+            inside = (uintptr_t)address >= from && (uintptr_t)address < strtoul(end + 1, NULL, 16);
         else if (inside && strncmp(line, "Locked:", 7) == 0)
             *locked_kib = strtol(line + 7, NULL, 10);
         else if (inside && strncmp(line, "VmFlags:", 8) == 0)
