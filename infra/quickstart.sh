@@ -110,15 +110,6 @@ END
     . "$state/env"
 }
 
-# Secrets need locked memory. Debian 12 allows 8 MiB; some containers and older systems less.
-allow_locked_memory() {
-    local limit
-    limit=$(ulimit -l)
-    [ "$(id -u)" -ne 0 ] && [ "$limit" != unlimited ] && [ "$limit" -lt 256 ] || return 0
-    ulimit -l 256 2>/dev/null ||
-        fail "a process may lock only $limit KiB of memory: raise the limit to 256 KiB (ulimit -l, limits.conf, or LimitMEMLOCK= in systemd)"
-}
-
 key=kms:alias/matbakh-ai
 providers=(-provider default -provider kms)
 context=(-pkeyopt context:dataType=credentials -pkeyopt context:operationId=op-1)
@@ -170,7 +161,6 @@ with_pkcs11() {
     same secret secret.again
 }
 
-allow_locked_memory
 install_packages "${packages_build[@]}"
 make_build_folder
 say "Building (build/release) ..."
