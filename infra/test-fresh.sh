@@ -37,8 +37,21 @@ try_quickstart='
     ./infra/quickstart.sh --no-such-option >/dev/null 2>&1 && exit 1 || [ $? -eq 2 ]
 '
 
-# An ordinary user: with sudo, without a locale, and with as little lockable memory as systems allow
-# that are older than Debian 12.
+try_tests='
+    set -eu
+    cd kms-provider
+    ./infra/test.sh --no-such-stage >/dev/null 2>&1 && exit 1 || [ $? -eq 2 ]
+    ./infra/test.sh dev
+'
+
+# run_as_user KIB COMMANDS: in a login of the user's own, with so much lockable memory.
+run_as_user() {
+    # shellcheck disable=SC2016
+    in_root "$machine" bash -c 'ulimit -l "$1"; exec su - user -c "$2"' run_as_user "$@"
+}
+
+# An ordinary user: with sudo and without a locale. The quickstart gets as little lockable memory as
+# systems allow that are older than Debian 12, the tests what Debian 12 allows.
 as_user() {
     unpack_root "$machine"
     install_in_root "$machine" sudo
@@ -46,7 +59,8 @@ as_user() {
     clone_into /home/user
     echo 'user ALL=(ALL) NOPASSWD: ALL' >"$machine/etc/sudoers.d/user"
     in_root "$machine" chown -R user:user /home/user
-    in_root "$machine" bash -c "ulimit -l 64; exec su - user -c '$try_quickstart ./infra/test.sh dev'"
+    run_as_user 64 "$try_quickstart"
+    run_as_user 8192 "$try_tests"
 }
 
 as_root_user() {

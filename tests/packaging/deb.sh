@@ -14,10 +14,12 @@ require_root
 unpack_root "$machine"
 trap 'drop_root "$machine"' EXIT
 
-# What installing and purging could leave, apart from apt's and dpkg's own books.
+# What installing and purging could leave, apart from apt's and dpkg's own books and from what
+# programs keep in a home.
 files_of_root() {
-    in_root "$machine" find / -xdev \( -path /proc -o -path /dev -o -path /tmp -o -path /var/lib/apt \
-        -o -path /var/lib/dpkg -o -path /var/cache -o -path /var/log \) -prune -o -print | sort
+    in_root "$machine" find / -xdev \( -path /proc -o -path /dev -o -path /tmp -o -path /home \
+        -o -path /var/lib/apt -o -path /var/lib/dpkg -o -path /var/cache -o -path /var/log \) \
+        -prune -o -print | sort
 }
 
 install_in_root "$machine" openssl opensc p11-kit man-db ca-certificates
