@@ -84,6 +84,7 @@ start_server() {
     rm -rf "$state"
     mkdir -p "$state"
     chmod 700 "$state"
+    touch "$state/server.log" # its reader may be faster than its writer
     setsid "$root/build/release/bin/kms-local" --port 0 --db "$state/keys.db" \
         --seed-key alias/matbakh-ai >"$state/server.log" 2>&1 </dev/null &
     say $! >"$state/pid"

@@ -13,6 +13,7 @@ quiet() {
     "$@" >log 2>&1 || { cat log >&2; fail "failed: $*"; }
 }
 
+touch server.log # the reader below may be faster than the server's shell
 kms-local --port 0 --seed-key alias/test >server.log &
 trap 'kill %1' EXIT
 for _ in $(seq 100); do
