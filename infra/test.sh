@@ -19,9 +19,9 @@ c_sources() {
     git ls-files '*.c' '*.h'
 }
 
-# check COMMAND...: counts as one test.
+# check COMMAND...: counts as one test, also where the command gives up by `fail`.
 check() {
-    if "$@"; then
+    if ("$@"); then
         passed=$((passed + 1))
     else
         say "FAILED: $*"
