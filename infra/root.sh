@@ -63,6 +63,7 @@ in_root() {
     shift
     # shellcheck disable=SC2016
     unshare --mount --pid --fork --kill-child bash -euc '
+        mount --bind "$1" "$1" # as on a machine, / is a mount
         mount -t proc proc "$1/proc"
         mount --rbind /dev "$1/dev"
         exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
