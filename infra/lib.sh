@@ -17,7 +17,7 @@ packages_build=(
 # To test: other compilers, analysers, foreign AWS clients, consumers.
 packages_test=(
     clang clang-format clang-tidy libclang-rt-14-dev shellcheck p11-kit p11-kit-modules
-    awscli python3-botocore curl binutils git man-db dpkg-dev file mmdebstrap
+    awscli python3-botocore nodejs npm curl binutils git man-db dpkg-dev file mmdebstrap
 )
 
 say() {
@@ -39,8 +39,12 @@ as_root() {
     fi
 }
 
+# is_installed NAME: itself, or provided by a package that is (as nodejs of its makers brings npm).
 is_installed() {
-    [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+    dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' |
+        awk -v name="$1" '$1 == "installed" {
+            gsub(",", ""); for (i = 2; i <= NF; i++) if ($i == name) found = 1
+        } END { exit !found }'
 }
 
 # install_packages NAME...: installs those that are missing, and asks apt only then.

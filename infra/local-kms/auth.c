@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #define SKEW_MAX      300
@@ -17,61 +18,93 @@
 /* The parts of an Authorization header, pointing into a copy of it. */
 typedef struct authorization {
     char *text;
-    char *id, *day, *region, *service;
-    char *signed_headers;
-    char *signature;
+    char *credential, *signed_headers, *signature;
+    char *id, *day, *region, *service; /* of the credential */
 } authorization;
 
-static char *part(char *text, const char *name)
+static const char *header(const auth_request *r, const char *name)
 {
-    char *at = strstr(text, name);
-
-    return at != NULL ? at + strlen(name) : NULL;
+    for (size_t i = 0; i < r->header_count; i++)
+        if (strcasecmp(r->headers[i].name, name) == 0)
+            return r->headers[i].value;
+    return NULL;
 }
 
-/* Cuts "id/day/region/service/aws4_request" from the right: ids may hold no slash, scopes don't. */
-static bool split_scope(char *scope, authorization *a)
+static bool repeated(const auth_request *r, const char *name)
 {
-    char *parts[5];
+    size_t count = 0;
 
-    for (int i = 0; i < 5; i++) {
-        parts[i] = scope;
-        scope = scope != NULL ? strchr(scope, '/') : NULL;
-        if (i < 4 && scope == NULL)
-            return false;
-        if (scope != NULL)
-            *scope++ = '\0';
-    }
+    for (size_t i = 0; i < r->header_count; i++)
+        count += strcasecmp(r->headers[i].name, name) == 0;
+    return count > 1;
+}
+
+static bool incomplete(failure *f, const char *why)
+{
+    return refuse(f, "IncompleteSignatureException", "%s", why);
+}
+
+/* Cuts "id/day/region/service/aws4_request" at its slashes; no part holds one. */
+static bool split_scope(authorization *a, failure *f)
+{
+    char *rest = a->credential, *parts[5];
+
+    for (int i = 0; i < 5; i++)
+        parts[i] = rest != NULL ? strsep(&rest, "/") : NULL;
+    if (parts[4] == NULL || rest != NULL)
+        return incomplete(f, "Credential must have exactly 5 slash-delimited elements, e.g. "
+                             "keyid/date/region/service/term");
     a->id = parts[0];
     a->day = parts[1];
     a->region = parts[2];
     a->service = parts[3];
-    return strcmp(parts[4], "aws4_request") == 0;
+    return strcmp(parts[4], "aws4_request") == 0 ||
+           refuse(f, "InvalidSignatureException",
+                  "Credential should be scoped with a valid terminator: 'aws4_request'.");
 }
 
-static bool parse(const char *header, authorization *a, failure *f)
+/* One NAME=VALUE of the list behind the algorithm's name. */
+static bool take_part(char *part, authorization *a)
 {
-    char *scope;
+    const struct {
+        const char *name;
+        char **value;
+    } parts[] = {{"Credential=", &a->credential},
+                 {"SignedHeaders=", &a->signed_headers},
+                 {"Signature=", &a->signature}};
 
-    a->text = strdup(header);
+    part += strspn(part, " ");
+    part[strcspn(part, " ")] = '\0';
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        size_t len = strlen(parts[i].name);
+        if (strncmp(part, parts[i].name, len) != 0)
+            continue;
+        if (*parts[i].value != NULL)
+            return false;
+        *parts[i].value = part + len;
+        return true;
+    }
+    return false;
+}
+
+static bool parse(const char *text, authorization *a, failure *f)
+{
+    static const char algorithm[] = "AWS4-HMAC-SHA256 ";
+    char *rest;
+
+    if (strncmp(text, algorithm, strlen(algorithm)) != 0)
+        return incomplete(f, "Authorization header requires the algorithm AWS4-HMAC-SHA256.");
+    a->text = strdup(text);
     if (a->text == NULL)
         return refuse(f, "KMSInternalException", "out of memory");
-    if (strncmp(a->text, "AWS4-HMAC-SHA256 ", 17) != 0)
-        return refuse(f, "IncompleteSignatureException", "Unsupported Authorization algorithm");
-    scope = part(a->text, "Credential=");
-    a->signed_headers = part(a->text, "SignedHeaders=");
-    a->signature = part(a->text, "Signature=");
-    if (scope == NULL || a->signed_headers == NULL || a->signature == NULL)
-        return refuse(f, "IncompleteSignatureException",
-                      "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature' "
-                      "parameters.");
-    scope[strcspn(scope, ", ")] = '\0';
-    a->signed_headers[strcspn(a->signed_headers, ", ")] = '\0';
-    a->signature[strcspn(a->signature, ", ")] = '\0';
-    if (!split_scope(scope, a))
-        return refuse(f, "IncompleteSignatureException",
-                      "Credential must have exactly 5 slash-delimited elements");
-    return true;
+    rest = a->text + strlen(algorithm);
+    while (rest != NULL)
+        if (!take_part(strsep(&rest, ","), a))
+            return incomplete(f, "Authorization header holds a part that is unknown or repeated.");
+    if (a->credential == NULL || a->signed_headers == NULL || a->signature == NULL)
+        return incomplete(f, "Authorization header requires 'Credential', 'SignedHeaders' and "
+                             "'Signature' parameters.");
+    return split_scope(a, f);
 }
 
 static const credential *find_credential(const options *o, const char *id)
@@ -95,21 +128,38 @@ static bool in_list(const char *list, const char *name)
     return false;
 }
 
+/* What decides about a request must be signed: where it goes, when, and every x-amz- header. */
 static bool check_signed_list(const auth_request *r, const authorization *a, failure *f)
 {
     static const char *const required[] = {"host", "x-amz-date"};
-    static const char *const when_sent[] = {"x-amz-security-token", "x-amz-target",
-                                            "x-amz-content-sha256"};
+    const char *unsigned_name = NULL;
+    char name[128];
 
     for (size_t i = 0; i < 2; i++)
         if (!in_list(a->signed_headers, required[i]))
-            return refuse(f, "InvalidSignatureException", "'%s' must be a signed header",
-                          required[i]);
-    for (size_t i = 0; i < 3; i++)
-        if (r->header(r->arg, when_sent[i]) != NULL && !in_list(a->signed_headers, when_sent[i]))
-            return refuse(f, "InvalidSignatureException", "'%s' must be a signed header",
-                          when_sent[i]);
-    return true;
+            unsigned_name = required[i];
+    for (size_t i = 0; i < r->header_count && unsigned_name == NULL; i++) {
+        if (strncasecmp(r->headers[i].name, "x-amz-", 6) != 0)
+            continue;
+        snprintf(name, sizeof(name), "%s", r->headers[i].name);
+        for (char *at = name; *at != '\0'; at++)
+            *at = (char)tolower((unsigned char)*at);
+        if (!in_list(a->signed_headers, name))
+            unsigned_name = name;
+    }
+    return unsigned_name == NULL || refuse(f, "InvalidSignatureException",
+                                           "'%s' must be a 'SignedHeader' in the AWS "
+                                           "Authorization.",
+                                           unsigned_name);
+}
+
+static bool check_scope(const authorization *a, failure *f)
+{
+    if (strcmp(a->service, "kms") != 0)
+        return refuse(f, "InvalidSignatureException",
+                      "Credential should be scoped to correct service: 'kms'.");
+    return region_plausible(a->region) ||
+           refuse(f, "InvalidSignatureException", "Credential should be scoped to a valid region.");
 }
 
 static bool check_time(const char *date, const authorization *a, failure *f)
@@ -117,11 +167,11 @@ static bool check_time(const char *date, const authorization *a, failure *f)
     struct tm tm = {0};
     const char *end = date != NULL ? strptime(date, "%Y%m%dT%H%M%SZ", &tm) : NULL;
 
-    if (end == NULL || *end != '\0')
+    if (end == NULL || *end != '\0' || strlen(date) != 16)
         return refuse(f, "IncompleteSignatureException",
                       "Date must be in ISO-8601 'basic format'. Got '%s'.",
                       date != NULL ? date : "");
-    if (strncmp(date, a->day, 8) != 0)
+    if (strlen(a->day) != 8 || strncmp(date, a->day, 8) != 0)
         return refuse(f, "InvalidSignatureException",
                       "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of "
                       "date from HTTP");
@@ -165,30 +215,32 @@ static size_t put_trimmed(char *out, size_t at, size_t size, const char *value)
     return at;
 }
 
-/* The canonical request's headers, names, and body hash; 0 where one is missing or too long. */
+/* The canonical request; 0 where a signed header is missing, repeated or too long. */
 static size_t canonical(const auth_request *r, const authorization *a, char *out, size_t size)
 {
     unsigned char digest[32];
     char body_hash[65], name[128];
     size_t at = (size_t)snprintf(out, size, "POST\n/\n\n");
-    const char *next;
+    const char *item = a->signed_headers;
+    bool more;
 
-    for (const char *item = a->signed_headers; item != NULL; item = next) {
+    do {
         size_t len = strcspn(item, ";");
-        next = item[len] == ';' ? item + len + 1 : NULL;
+        more = item[len] == ';';
         if (len == 0 || len >= sizeof(name))
             return 0;
         snprintf(name, sizeof(name), "%.*s", (int)len, item);
-        const char *value = r->header(r->arg, name);
-        if (value == NULL || at + len + strlen(value) + 256 > size)
+        const char *value = header(r, name);
+        if (value == NULL || repeated(r, name) || at + len + strlen(value) + 256 > size)
             return 0;
         at += (size_t)snprintf(out + at, size - at, "%s:", name);
         at = put_trimmed(out, at, size, value);
         out[at++] = '\n';
-    }
+        item += len + 1; /* not looked at unless there is more */
+    } while (more);
     SHA256((const unsigned char *)r->body, r->body_len, digest);
     hex(digest, sizeof(digest), body_hash);
-    if (at + strlen(a->signed_headers) + 80 > size)
+    if (at + strlen(a->signed_headers) + sizeof(body_hash) + 2 > size)
         return 0;
     return at + (size_t)snprintf(out + at, size - at, "\n%s\n%s", a->signed_headers, body_hash);
 }
@@ -227,6 +279,7 @@ static void signing_key(const credential *c, const authorization *a, unsigned ch
     hmac(key, 32, a->region, key);
     hmac(key, 32, a->service, key);
     hmac(key, 32, "aws4_request", key);
+    OPENSSL_cleanse(first, sizeof(first));
     pthread_mutex_lock(&cache_mutex);
     memcpy(cache[cache_next % 16].inputs, inputs, sizeof(inputs));
     memcpy(cache[cache_next % 16].key, key, 32);
@@ -246,12 +299,14 @@ static bool check_signature(const auth_request *r, const authorization *a, const
         SHA256((unsigned char *)request, len, digest);
     free(request);
     if (len == 0)
-        return refuse(f, "InvalidSignatureException", "A signed header is missing or too long.");
+        return refuse(f, "InvalidSignatureException",
+                      "A signed header is missing, repeated or too long.");
     hex(digest, sizeof(digest), hash);
     snprintf(text, sizeof(text), "AWS4-HMAC-SHA256\n%s\n%s/%s/%s/aws4_request\n%s", date, a->day,
              a->region, a->service, hash);
     signing_key(c, a, key);
     hmac(key, sizeof(key), text, digest);
+    OPENSSL_cleanse(key, sizeof(key));
     hex(digest, sizeof(digest), expected);
     if (strlen(a->signature) != 64 || CRYPTO_memcmp(expected, a->signature, 64) != 0)
         return refuse(f, "InvalidSignatureException",
@@ -263,7 +318,7 @@ static bool check_signature(const auth_request *r, const authorization *a, const
 
 static bool check_token(const auth_request *r, const credential *c, failure *f)
 {
-    const char *token = r->header(r->arg, "x-amz-security-token");
+    const char *token = header(r, "x-amz-security-token");
 
     if ((c->token == NULL) != (token == NULL) ||
         (token != NULL &&
@@ -273,29 +328,25 @@ static bool check_token(const auth_request *r, const credential *c, failure *f)
     return true;
 }
 
-bool auth_verify(const options *o, const auth_request *r, char *region, size_t region_size,
-                 failure *f)
+bool auth_verify(const options *o, const auth_request *r, char region[REGION_SIZE], failure *f)
 {
-    const char *header = r->header(r->arg, "Authorization");
-    const char *date = r->header(r->arg, "x-amz-date");
+    const char *given = header(r, "Authorization"), *date = header(r, "x-amz-date");
     authorization a = {0};
     const credential *c = NULL;
     bool ok;
 
-    if (header == NULL)
+    if (given == NULL)
         return refuse(f, "MissingAuthenticationTokenException", "Missing Authentication Token");
-    ok = parse(header, &a, f);
+    if (r->has_query)
+        return refuse(f, "InvalidSignatureException", "A KMS request has no query.");
+    ok = parse(given, &a, f);
     if (ok && (c = find_credential(o, a.id)) == NULL)
         ok = refuse(f, "UnrecognizedClientException",
                     "The security token included in the request is invalid.");
-    if (ok && strcmp(a.service, "kms") != 0)
-        ok = refuse(f, "InvalidSignatureException",
-                    "Credential should be scoped to correct "
-                    "service: 'kms'.");
-    ok = ok && check_time(date, &a, f) && check_signed_list(r, &a, f) &&
+    ok = ok && check_scope(&a, f) && check_time(date, &a, f) && check_signed_list(r, &a, f) &&
          check_signature(r, &a, c, date, f) && check_token(r, c, f);
     if (ok)
-        snprintf(region, region_size, "%s", a.region);
+        snprintf(region, REGION_SIZE, "%s", a.region);
     free(a.text);
     return ok;
 }

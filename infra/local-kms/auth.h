@@ -5,18 +5,24 @@
 #include "failure.h"
 #include "options.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
-/* One request as it came in. header returns a value by name without case, or NULL. */
+typedef struct auth_header {
+    const char *name, *value;
+} auth_header;
+
+/* One request as it came in: a POST to "/". */
 typedef struct auth_request {
-    const char *(*header)(void *arg, const char *name);
-    void *arg;
+    const auth_header *headers; /* in any order and case */
+    size_t header_count;
+    bool has_query; /* which no KMS request has, so none is signed */
     const char *body;
     size_t body_len;
 } auth_request;
 
 /* True when the signature holds; region receives the one of the credential's scope. */
-bool auth_verify(const options *o, const auth_request *request, char *region, size_t region_size,
+bool auth_verify(const options *o, const auth_request *request, char region[REGION_SIZE],
                  failure *f);
 
 #endif

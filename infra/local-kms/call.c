@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define GRANT_TOKENS_MAX 10
+
 /* clang-format off */
 static const operation operations[] = {
     /* name                                  run                                       writes silent */
@@ -55,6 +57,74 @@ const operation *operation_find(const char *name)
             return &operations[i];
     return NULL;
 }
+
+/* --- bodies --- */
+
+/* The length of the UTF-8 sequence at the beginning, at most len; 0 where there is none. */
+static size_t utf8_sequence(const unsigned char *text, size_t len)
+{
+    static const struct {
+        unsigned char mask, head;
+        unsigned long min; /* anything less has a shorter form */
+    } forms[] = {{0x80, 0x00, 0}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
+
+    for (size_t more = 0; more < 4; more++) {
+        if ((text[0] & forms[more].mask) != forms[more].head)
+            continue;
+        unsigned long point = text[0] & (unsigned char)~forms[more].mask;
+        if (more >= len)
+            return 0;
+        for (size_t i = 1; i <= more; i++) {
+            if ((text[i] & 0xc0) != 0x80)
+                return 0;
+            point = point << 6 | (text[i] & 0x3f);
+        }
+        bool valid =
+            point >= forms[more].min && point <= 0x10ffff && (point < 0xd800 || point > 0xdfff);
+        return valid ? more + 1 : 0;
+    }
+    return 0;
+}
+
+/* What cJSON lets through and a C string can't carry or JSON does not allow: NUL, raw or escaped,
+ * control characters, bytes that are not UTF-8. */
+static bool body_is_text(const char *body, size_t len)
+{
+    const unsigned char *at = (const unsigned char *)body;
+    size_t i = 0, n;
+
+    while (i < len) {
+        if (at[i] == '\\') {
+            if (len - i >= 6 && memcmp(at + i, "\\u0000", 6) == 0)
+                return false;
+            i += len - i >= 2 ? 2 : 1;
+            continue;
+        }
+        if (at[i] < ' ' && strchr("\t\n\r", at[i]) == NULL)
+            return false;
+        n = utf8_sequence(at + i, len - i);
+        if (n == 0 || at[i] == '\0')
+            return false;
+        i += n;
+    }
+    return true;
+}
+
+cJSON *call_parse(const char *body, size_t len, failure *f)
+{
+    const char *end = NULL;
+    cJSON *json = body_is_text(body, len) ? cJSON_ParseWithLengthOpts(body, len, &end, 0) : NULL;
+
+    while (json != NULL && end < body + len && strchr(" \t\r\n", *end) != NULL)
+        end++;
+    if (cJSON_IsObject(json) && end == body + len)
+        return json;
+    cJSON_Delete(json);
+    failure_set(f, "SerializationException", "%s", "");
+    return NULL;
+}
+
+/* --- members that come in --- */
 
 /* AWS names members in its messages with a small first letter. */
 static const char *small(const char *name, char out[64])
@@ -173,12 +243,13 @@ bool in_number(call *c, const char *name, long min, long max, long preset, long 
     if (!cJSON_IsNumber(item))
         return not_a(c, name);
     if (item->valuedouble < (double)min || item->valuedouble > (double)max) {
-        snprintf(constraint, sizeof(constraint), "Member must have value between %ld and %ld", min,
-                 max);
+        bool below = item->valuedouble < (double)min;
+        snprintf(constraint, sizeof(constraint), "Member must have value %s than or equal to %ld",
+                 below ? "greater" : "less", below ? min : max);
         return invalid(c, name, constraint);
     }
     *out = (long)item->valuedouble;
-    return true;
+    return (double)*out == item->valuedouble || not_a(c, name);
 }
 
 bool in_flag(const call *c, const char *name)
@@ -209,46 +280,120 @@ bool in_context(call *c, const char *name, const cJSON **out)
     return true;
 }
 
-static bool no_such_key(call *c, const char *name)
+bool in_choice(call *c, const char *name, const char *const *choices, const char **out)
 {
-    if (strncmp(name, "arn:", 4) == 0)
-        return refuse(&c->failure, "NotFoundException", "Key '%s' does not exist", name);
-    return refuse(&c->failure, "NotFoundException", "Key 'arn:aws:kms:%s:%s:key/%s' does not exist",
-                  c->region, c->store->account, name);
+    if (!in_text(c, name, false, 64, out))
+        return false;
+    for (; *out != NULL && *choices != NULL; choices++)
+        if (strcmp(*out, *choices) == 0)
+            return true;
+    return *out == NULL || invalid(c, name, "Member must satisfy enum value set");
 }
+
+/* Members that any cryptographic operation may have. There are no grants here, so that no grant
+ * token is a good one. */
+static bool common_members(call *c)
+{
+    const cJSON *dry = member(c, "DryRun"), *tokens = member(c, "GrantTokens");
+
+    if (dry != NULL && !cJSON_IsBool(dry))
+        return not_a(c, "DryRun");
+    if (tokens != NULL && !cJSON_IsArray(tokens))
+        return not_a(c, "GrantTokens");
+    if (cJSON_GetArraySize(tokens) > GRANT_TOKENS_MAX)
+        return invalid(c, "GrantTokens", "Member must have length less than or equal to 10");
+    if (cJSON_GetArraySize(tokens) > 0)
+        return refuse(&c->failure, "InvalidGrantTokenException", "The grant token is not valid.");
+    if (member(c, "Recipient") != NULL || member(c, "CustomKeyStoreId") != NULL)
+        return refuse(&c->failure, "UnsupportedOperationException",
+                      "The local server has neither enclaves nor custom key stores.");
+    return true;
+}
+
+bool call_run(const operation *op, store *s, const char *region, const cJSON *in, char **out,
+              failure *f)
+{
+    call c = {.store = s, .region = region, .operation = op->name, .in = in};
+    bool ok;
+
+    *out = NULL;
+    c.out = cJSON_CreateObject();
+    if (op->writes)
+        store_write();
+    else
+        store_read();
+    ok = common_members(&c) && op->run(&c);
+    store_unlock();
+    if (ok && !op->silent)
+        *out = cJSON_PrintUnformatted(c.out);
+    if (!ok)
+        *f = c.failure;
+    cJSON_Delete(c.out);
+    return ok;
+}
+
+/* --- keys --- */
 
 static bool by_alias(call *c, const char *name, key **out)
 {
     const alias *a = store_find_alias(c->store, c->region, name);
+    char arn[ARN_SIZE];
 
-    if (a == NULL)
-        return refuse(&c->failure, "NotFoundException", "Alias arn:aws:kms:%s:%s:%s is not found.",
-                      c->region, c->store->account, name);
+    if (a == NULL) {
+        resource_arn(c->store, c->region, name, arn, sizeof(arn));
+        return refuse(&c->failure, "NotFoundException", "Alias %s is not found.", arn);
+    }
     *out = a->target;
     return true;
 }
 
+/* A UUID, or mrk- and 32 hex digits. */
+static bool key_id_valid(const char *id)
+{
+    static const char hex[] = "0123456789abcdef", uuid[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+    if (strncmp(id, "mrk-", 4) == 0)
+        return strlen(id) == 36 && strspn(id + 4, hex) == 32;
+    if (strlen(id) != strlen(uuid))
+        return false;
+    for (size_t i = 0; uuid[i] != '\0'; i++)
+        if (uuid[i] == '-' ? id[i] != '-' : strchr(hex, id[i]) == NULL)
+            return false;
+    return true;
+}
+
+static bool by_id(call *c, const char *id, key **out)
+{
+    char resource[64], arn[ARN_SIZE];
+
+    if (!key_id_valid(id))
+        return refuse(&c->failure, "NotFoundException", "Invalid keyId '%s'", id);
+    *out = store_find_key(c->store, c->region, id);
+    if (*out != NULL)
+        return true;
+    snprintf(resource, sizeof(resource), "key/%s", id);
+    resource_arn(c->store, c->region, resource, arn, sizeof(arn));
+    return refuse(&c->failure, "NotFoundException", "Key '%s' does not exist", arn);
+}
+
 bool find_key(call *c, const char *name, bool aliases_too, key **out)
 {
-    char own[128];
+    char own[ARN_SIZE];
     const char *resource = name;
 
     if (strncmp(name, "arn:", 4) == 0) {
-        const char *kms = strstr(name, ":kms:");
-        snprintf(own, sizeof(own), ":kms:%s:%s:", c->region, c->store->account);
-        if (kms == NULL || strncmp(kms, own, strlen(own)) != 0)
-            return no_such_key(c, name);
-        resource = kms + strlen(own);
+        resource_arn(c->store, c->region, "", own, sizeof(own));
+        if (strncmp(name, own, strlen(own)) != 0)
+            return refuse(&c->failure, "NotFoundException", "Invalid arn %s", name);
+        resource = name + strlen(own);
         if (strncmp(resource, "key/", 4) == 0)
-            resource += 4;
-        else if (strncmp(resource, "alias/", 6) != 0)
+            return by_id(c, resource + 4, out);
+        if (strncmp(resource, "alias/", 6) != 0)
             return refuse(&c->failure, "InvalidArnException", "Invalid arn %s", name);
     }
-    if (strncmp(resource, "alias/", 6) == 0)
-        return aliases_too ? by_alias(c, resource, out)
-                           : refuse(&c->failure, "ValidationException", "Invalid keyId '%s'", name);
-    *out = store_find_key(c->store, c->region, resource);
-    return *out != NULL || no_such_key(c, name);
+    if (aliases_too && strncmp(resource, "alias/", 6) == 0)
+        return by_alias(c, resource, out);
+    return by_id(c, resource, out);
 }
 
 bool in_key(call *c, const char *name, bool aliases_too, key **out)
@@ -260,19 +405,24 @@ bool in_key(call *c, const char *name, bool aliases_too, key **out)
 
 bool must_be_enabled(call *c, const key *k)
 {
-    char arn[256];
+    char arn[ARN_SIZE];
 
-    if (strcmp(k->state, "Enabled") == 0)
+    if (k->state == STATE_ENABLED)
         return true;
     key_arn(c->store, k, arn, sizeof(arn));
-    if (strcmp(k->state, "Disabled") == 0)
+    if (k->state == STATE_DISABLED)
         return refuse(&c->failure, "DisabledException", "%s is disabled.", arn);
     return refuse(&c->failure, "KMSInvalidStateException", "%s is pending deletion.", arn);
 }
 
+bool must_not_be_pending(call *c, const key *k)
+{
+    return !key_is_pending(k) || must_be_enabled(c, k);
+}
+
 bool usable(call *c, const key *k, const char *usage)
 {
-    char arn[256];
+    char arn[ARN_SIZE];
 
     if (!must_be_enabled(c, k))
         return false;
@@ -314,7 +464,7 @@ bool not_dry(call *c)
 
 bool out_of_order(call *c)
 {
-    return refuse(&c->failure, "KMSInternalException", "libcrypto failed");
+    return refuse(&c->failure, "KMSInternalException", "the local server failed");
 }
 
 void out_text(call *c, const char *name, const char *value)
@@ -335,7 +485,7 @@ void out_bytes(call *c, const char *name, const uint8_t *data, size_t len)
 
 void out_arn(call *c, const char *name, const key *k)
 {
-    char arn[256];
+    char arn[ARN_SIZE];
 
     key_arn(c->store, k, arn, sizeof(arn));
     out_text(c, name, arn);
@@ -362,7 +512,7 @@ bool page_begin(call *c, long max, long preset, page *p)
     if (marker == NULL)
         return true;
     p->first = strtol(marker, &end, 16);
-    if (*marker == '\0' || *end != '\0' || p->first <= 0)
+    if (*marker == '\0' || *end != '\0' || p->first <= 0 || p->first > INT_MAX)
         return refuse(&c->failure, "InvalidMarkerException", "Could not deserialize marker");
     return true;
 }

@@ -5,6 +5,7 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,33 +104,33 @@ static int by_name(const void *a, const void *b)
     return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
 }
 
-static bool add_aad(EVP_CIPHER_CTX *ctx, int encrypt, const void *data, size_t len)
+static bool add_aad(EVP_CIPHER_CTX *ctx, const void *data, size_t len)
 {
     int n;
     uint8_t size[4] = {(uint8_t)(len >> 24), (uint8_t)(len >> 16), (uint8_t)(len >> 8),
                        (uint8_t)len};
 
     return EVP_CipherUpdate(ctx, NULL, &n, size, sizeof(size)) == 1 &&
-           (len == 0 || EVP_CipherUpdate(ctx, NULL, &n, data, (int)len) == 1) && encrypt >= 0;
+           (len == 0 || EVP_CipherUpdate(ctx, NULL, &n, data, (int)len) == 1);
 }
 
 /* Header, then each pair sorted by name, each with its length: no two contexts look alike. */
-static bool bind_context(EVP_CIPHER_CTX *ctx, int encrypt, const uint8_t *header, size_t header_len,
+static bool bind_context(EVP_CIPHER_CTX *ctx, const uint8_t *header, size_t header_len,
                          const cJSON *context)
 {
     int count = cJSON_GetArraySize(context);
-    const cJSON **pairs = calloc((size_t)count + 1, sizeof(*pairs));
+    const cJSON **pairs = calloc((size_t)count + 1, sizeof(const cJSON *));
     const cJSON *item = NULL;
-    bool ok = pairs != NULL && add_aad(ctx, encrypt, header, header_len);
+    bool ok = pairs != NULL && add_aad(ctx, header, header_len);
     int n = 0;
 
     if (ok)
         cJSON_ArrayForEach(item, context) pairs[n++] = item;
     if (ok)
-        qsort(pairs, (size_t)n, sizeof(*pairs), by_name);
+        qsort(pairs, (size_t)n, sizeof(const cJSON *), by_name);
     for (int i = 0; ok && i < n; i++)
-        ok = add_aad(ctx, encrypt, pairs[i]->string, strlen(pairs[i]->string)) &&
-             add_aad(ctx, encrypt, pairs[i]->valuestring, strlen(pairs[i]->valuestring));
+        ok = add_aad(ctx, pairs[i]->string, strlen(pairs[i]->string)) &&
+             add_aad(ctx, pairs[i]->valuestring, strlen(pairs[i]->valuestring));
     free(pairs);
     return ok;
 }
@@ -148,7 +149,7 @@ bool crypto_seal(const family *f, const cJSON *context, const uint8_t *plain, si
         put_header(f, m, out->data);
         ok = RAND_bytes(iv, IV_SIZE) == 1 &&
              EVP_EncryptInit_ex2(ctx, gcm, m->bytes, iv, NULL) == 1 &&
-             bind_context(ctx, 1, out->data, header, context) &&
+             bind_context(ctx, out->data, header, context) &&
              EVP_EncryptUpdate(ctx, ciphertext, &n, plain, (int)len) == 1 &&
              EVP_EncryptFinal_ex(ctx, ciphertext + n, &n) == 1 &&
              EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, TAG_SIZE, ciphertext + len) == 1;
@@ -186,7 +187,7 @@ bool crypto_open(const family *f, const cJSON *context, const uint8_t *blob, siz
     memcpy(tag, ciphertext + body, TAG_SIZE);
     bool ok = m != NULL && ctx != NULL && room(out, body) &&
               EVP_DecryptInit_ex2(ctx, gcm, m->bytes, iv, NULL) == 1 &&
-              bind_context(ctx, 0, blob, header, context) &&
+              bind_context(ctx, blob, header, context) &&
               EVP_DecryptUpdate(ctx, out->data, &n, ciphertext, (int)body) == 1 &&
               EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, TAG_SIZE, tag) == 1 &&
               EVP_DecryptFinal_ex(ctx, out->data + n, &n) == 1;
@@ -322,7 +323,7 @@ bool crypto_mac(const family *f, const algorithm *a, const uint8_t *message, siz
     OSSL_PARAM params[2];
     EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(hmac_algorithm);
 
-    strcpy(digest, a->digest);
+    snprintf(digest, sizeof(digest), "%s", a->digest);
     params[0] = OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0);
     params[1] = OSSL_PARAM_construct_end();
     bool ok = ctx != NULL && room(out, 64) && EVP_MAC_init(ctx, m->bytes, m->len, params) == 1 &&

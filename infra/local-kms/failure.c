@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-bool refuse(failure *f, const char *exception, const char *format, ...)
+void failure_set(failure *f, const char *exception, const char *format, ...)
 {
     va_list args;
 
@@ -12,7 +12,6 @@ bool refuse(failure *f, const char *exception, const char *format, ...)
     va_start(args, format);
     vsnprintf(f->message, sizeof(f->message), format, args);
     va_end(args);
-    return false;
 }
 
 unsigned failure_http_status(const failure *f)

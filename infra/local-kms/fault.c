@@ -1,5 +1,7 @@
 #include "fault.h"
 
+#include "call.h"
+
 #include <openssl/rand.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -23,6 +25,20 @@ static const char *const kinds[] = {"reset",       "reset-after",  "garbage", "t
                                     "html503",     "huge",         "no-type", "skew",
                                     "wrong-keyid", "wrong-length", "slow"};
 
+static bool operation_known(const char *name)
+{
+    return strcmp(name, "*") == 0 || operation_find(name) != NULL;
+}
+
+/* One of the table, or what can be an exception's name. */
+static bool kind_known(const char *kind)
+{
+    static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+    return !fault_is_exception(kind) ||
+           (kind[0] >= 'A' && kind[0] <= 'Z' && kind[strspn(kind, letters)] == '\0');
+}
+
 static bool parse(const char *text, fault *out)
 {
     char *end;
@@ -36,10 +52,8 @@ static bool parse(const char *text, fault *out)
     snprintf(out->operation, sizeof(out->operation), "%.*s", (int)(kind - text), text);
     snprintf(out->kind, sizeof(out->kind), "%.*s", (int)(probability - kind - 1), kind + 1);
     out->probability = strtod(probability + 1, &end);
-    bool known = !fault_is_exception(out->kind) ||
-                 (strlen(out->kind) > 1 && out->kind[0] >= 'A' && out->kind[0] <= 'Z');
-    return known && end != probability + 1 && *end == '\0' && out->probability >= 0 &&
-           out->probability <= 1;
+    return operation_known(out->operation) && kind_known(out->kind) && end != probability + 1 &&
+           *end == '\0' && out->probability >= 0 && out->probability <= 1;
 }
 
 bool fault_valid(const char *text)
@@ -75,13 +89,13 @@ static double dice(void)
     return (double)n / ((double)UINT32_MAX + 1);
 }
 
-bool fault_strikes(const char *operation, char kind[FAULT_KIND_MAX])
+bool fault_strikes(const char *name, char kind[FAULT_KIND_MAX])
 {
     bool strikes = false;
 
     pthread_mutex_lock(&mutex);
     for (size_t i = 0; i < fault_count && !strikes; i++) {
-        if (strcmp(faults[i].operation, "*") != 0 && strcmp(faults[i].operation, operation) != 0)
+        if (strcmp(faults[i].operation, "*") != 0 && strcmp(faults[i].operation, name) != 0)
             continue;
         strikes = dice() < faults[i].probability;
         if (strikes)

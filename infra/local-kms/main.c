@@ -23,7 +23,8 @@ static bool check_faults(const options *o)
     for (int i = 0; i < o->fault_count; i++) {
         if (!fault_valid(o->faults[i])) {
             fprintf(stderr,
-                    "kms-local: --fault: '%s' is not OPERATION:KIND:PROBABILITY; see --help\n",
+                    "kms-local: --fault: '%s' is not OP:KIND:PROBABILITY, where OP is an "
+                    "operation or *, KIND as in --help, PROBABILITY from 0 to 1\n",
                     o->faults[i]);
             return false;
         }
@@ -48,8 +49,11 @@ static int serve(const options *o, const sigset_t *stop)
 
     if (!store_open(&s, o->db, o->account))
         return 1;
+    double now = store_now();
     if (!seed(o, &s)) {
         result = 2;
+    } else if (!store_remove_expired(&s, now) || !rotate_due(&s, now)) {
+        result = 1;
     } else if (server_start(o, &s, url, sizeof(url))) {
         printf("kms-local ready on %s\n", url);
         fflush(stdout);

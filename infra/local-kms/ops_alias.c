@@ -3,63 +3,69 @@
 
 #include <string.h>
 
-#define ALIASES_MAX 50 /* of one key */
+#define ALIASES_MAX    50 /* of one key */
+#define ALIAS_NAME_MAX 256
+
+bool alias_name_valid(failure *f, const char *name)
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+                                  ":/_-";
+
+    if (strlen(name) > ALIAS_NAME_MAX || name[strspn(name, allowed)] != '\0')
+        return refuse(f, "ValidationException",
+                      "1 validation error detected: Value '%s' at 'aliasName' failed to satisfy "
+                      "constraint: Member must satisfy regular expression pattern: "
+                      "^[a-zA-Z0-9:/_-]+$",
+                      name);
+    if (strncmp(name, "alias/", 6) != 0)
+        return refuse(f, "ValidationException", "Alias must start with the prefix \"alias/\".");
+    if (name[6] == '\0' || strchr(name, ':') != NULL || strncmp(name + 6, "aws/", 4) == 0)
+        return refuse(f, "InvalidAliasNameException",
+                      "Alias name '%s' is empty, holds a colon, or is reserved for AWS.", name);
+    return true;
+}
 
 static bool in_alias_name(call *c, const char **name)
 {
-    const char *rest;
-
-    if (!in_text(c, "AliasName", true, 256, name))
-        return false;
-    rest = strncmp(*name, "alias/", 6) == 0 ? *name + 6 : "";
-    if (*rest == '\0' ||
-        rest[strspn(rest, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/_-")] !=
-            '\0')
-        return refuse(&c->failure,
-                      *rest == '\0' ? "ValidationException" : "InvalidAliasNameException",
-                      "Invalid alias name '%s'", *name);
-    if (strncmp(rest, "aws/", 4) == 0)
-        return refuse(&c->failure, "InvalidAliasNameException",
-                      "Alias must not start with the reserved prefix alias/aws/");
-    return true;
+    return in_text(c, "AliasName", true, ALIAS_NAME_MAX, name) &&
+           alias_name_valid(&c->failure, *name);
 }
 
 static bool find_alias(call *c, const char *name, alias **out)
 {
+    char arn[ARN_SIZE];
+
     *out = store_find_alias(c->store, c->region, name);
     if (*out != NULL)
         return true;
-    return refuse(&c->failure, "NotFoundException", "Alias arn:aws:kms:%s:%s:%s is not found.",
-                  c->region, c->store->account, name);
+    resource_arn(c->store, c->region, name, arn, sizeof(arn));
+    return refuse(&c->failure, "NotFoundException", "Alias %s is not found.", arn);
 }
 
 static bool target(call *c, key **k)
 {
-    if (!in_key(c, "TargetKeyId", false, k))
-        return false;
-    if (strncmp((*k)->state, "Pending", 7) == 0)
-        return refuse(&c->failure, "KMSInvalidStateException", "%s is pending deletion.",
-                      (*k)->family->key_id);
-    return true;
+    return in_key(c, "TargetKeyId", false, k) && must_not_be_pending(c, *k);
 }
 
 bool op_create_alias(call *c)
 {
     const char *name;
+    char arn[ARN_SIZE];
     key *k;
     int count = 0;
 
     if (!in_alias_name(c, &name) || !target(c, &k))
         return false;
-    if (store_find_alias(c->store, c->region, name) != NULL)
+    if (store_find_alias(c->store, c->region, name) != NULL) {
+        resource_arn(c->store, c->region, name, arn, sizeof(arn));
         return refuse(&c->failure, "AlreadyExistsException",
-                      "An alias with the name arn:aws:kms:%s:%s:%s already exists", c->region,
-                      c->store->account, name);
+                      "An alias with the name %s already exists", arn);
+    }
     for (const alias *a = c->store->aliases; a != NULL; a = a->next)
         count += a->target == k;
     if (count >= ALIASES_MAX)
         return refuse(&c->failure, "LimitExceededException", "More than %d aliases", ALIASES_MAX);
-    return store_add_alias(c->store, c->region, name, k) != NULL || out_of_order(c);
+    return store_add_alias(c->store, c->region, name, k) || out_of_order(c);
 }
 
 /* Both symmetric, both HMAC, or both a pair; and of one usage. */
@@ -85,8 +91,7 @@ bool op_update_alias(call *c)
                       "The alias cannot be moved to a key of another type or usage.");
     a->target = k;
     a->updated = store_now();
-    store_save_alias(c->store, a);
-    return true;
+    return store_save_alias(a) || out_of_order(c);
 }
 
 bool op_delete_alias(call *c)
@@ -96,8 +101,7 @@ bool op_delete_alias(call *c)
 
     if (!in_alias_name(c, &name) || !find_alias(c, name, &a))
         return false;
-    store_remove_alias(c->store, a);
-    return true;
+    return store_remove_alias(c->store, a) || out_of_order(c);
 }
 
 bool op_list_aliases(call *c)
@@ -111,12 +115,12 @@ bool op_list_aliases(call *c)
         return false;
     cJSON *list = cJSON_AddArrayToObject(c->out, "Aliases");
     for (const alias *a = c->store->aliases; a != NULL; a = a->next) {
-        char arn[400];
+        char arn[ARN_SIZE];
         if (strcmp(a->region, c->region) != 0 || (only != NULL && a->target != only) ||
             !page_take(&p))
             continue;
         cJSON *item = cJSON_CreateObject();
-        alias_arn(c->store, a, arn, sizeof(arn));
+        resource_arn(c->store, a->region, a->name, arn, sizeof(arn));
         cJSON_AddStringToObject(item, "AliasName", a->name);
         cJSON_AddStringToObject(item, "AliasArn", arn);
         cJSON_AddStringToObject(item, "TargetKeyId", a->target->family->key_id);

@@ -136,7 +136,7 @@ bool op_verify_mac(call *c)
 
 static bool must_have_public_key(call *c, const key *k)
 {
-    char arn[256];
+    char arn[ARN_SIZE];
 
     if (k->family->parsed != NULL)
         return true;

@@ -103,10 +103,13 @@ static bool open_blob(call *c, const char *key_member, const char *algorithm_mem
 
     if (ok && name != NULL)
         ok = find_key(c, name, true, &named);
-    if (ok && (named == NULL || named->family->spec->kind == SPEC_SYMMETRIC))
-        ok = (named == NULL || usable(c, named, ENCRYPT)) && key_of_blob(c, &blob, named, &o->k);
-    else if (ok)
+    /* An RSA ciphertext names no key; anything else must be a blob, and of the key that is named.
+     */
+    if (ok && named != NULL && named->family->spec->kind == SPEC_RSA &&
+        strcmp(named->family->usage, ENCRYPT) == 0)
         o->k = named;
+    else
+        ok = ok && key_of_blob(c, &blob, named, &o->k);
     ok = ok && usable(c, o->k, ENCRYPT) &&
          in_algorithm(c, algorithm_member, SYMMETRIC, o->k, &o->a) &&
          no_context_for_pairs(c, o->a, context);
@@ -299,9 +302,7 @@ bool op_generate_random(call *c)
     if (!in_number(c, "NumberOfBytes", 1, 1024, 0, &size))
         return false;
     if (size == 0)
-        return refuse(&c->failure, "ValidationException",
-                      "1 validation error detected: Value null at 'numberOfBytes' failed to "
-                      "satisfy constraint: Member must not be null");
+        return refuse(&c->failure, "ValidationException", "NumberOfBytes is required.");
     if (RAND_priv_bytes(random, (int)size) != 1)
         return out_of_order(c);
     out_bytes(c, "Plaintext", random, (size_t)size);

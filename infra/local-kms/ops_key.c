@@ -1,5 +1,6 @@
 /* Keys: made, described, listed, switched, deleted, replicated. */
 #include "call.h"
+#include "options.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
@@ -8,15 +9,23 @@
 
 #define DAY (24.0 * 3600)
 
-static const char default_policy[] =
-    "{\"Version\":\"2012-10-17\",\"Id\":\"key-default-1\",\"Statement\":[{\"Sid\":\"Enable IAM "
-    "User Permissions\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"*\"},\"Action\":\"kms:*\","
-    "\"Resource\":\"*\"}]}";
+static char *default_policy(const store *s, const char *region)
+{
+    char *text = NULL;
+
+    if (asprintf(&text,
+                 "{\"Version\":\"2012-10-17\",\"Id\":\"key-default-1\",\"Statement\":[{\"Sid\":"
+                 "\"Enable IAM User Permissions\",\"Effect\":\"Allow\",\"Principal\":{\"AWS\":"
+                 "\"arn:%s:iam::%s:root\"},\"Action\":\"kms:*\",\"Resource\":\"*\"}]}",
+                 partition(region), s->account) < 0)
+        return NULL;
+    return text;
+}
 
 static void add_related(call *c, cJSON *to, const char *region, const family *f)
 {
     const key *k = store_find_key(c->store, region, f->key_id);
-    char arn[256] = "";
+    char arn[ARN_SIZE] = "";
 
     if (k != NULL)
         key_arn(c->store, k, arn, sizeof(arn));
@@ -27,13 +36,13 @@ static void add_related(call *c, cJSON *to, const char *region, const family *f)
 static void add_family(call *c, cJSON *metadata, const key *k)
 {
     const family *f = k->family;
-    bool primary = strcmp(f->primary_region, k->region) == 0;
 
     cJSON_AddBoolToObject(metadata, "MultiRegion", f->multi_region);
     if (!f->multi_region)
         return;
     cJSON *configuration = cJSON_AddObjectToObject(metadata, "MultiRegionConfiguration");
-    cJSON_AddStringToObject(configuration, "MultiRegionKeyType", primary ? "PRIMARY" : "REPLICA");
+    cJSON_AddStringToObject(configuration, "MultiRegionKeyType",
+                            key_is_replica(k) ? "REPLICA" : "PRIMARY");
     add_related(c, cJSON_AddObjectToObject(configuration, "PrimaryKey"), f->primary_region, f);
     cJSON *replicas = cJSON_AddArrayToObject(configuration, "ReplicaKeys");
     for (const key *other = c->store->keys; other != NULL; other = other->next) {
@@ -49,7 +58,7 @@ static cJSON *describe(call *c, const key *k)
 {
     const family *f = k->family;
     const algorithm *a;
-    char text[256];
+    char text[ARN_SIZE];
     cJSON *m = cJSON_CreateObject();
 
     cJSON_AddStringToObject(m, "AWSAccountId", c->store->account);
@@ -57,10 +66,10 @@ static cJSON *describe(call *c, const key *k)
     key_arn(c->store, k, text, sizeof(text));
     cJSON_AddStringToObject(m, "Arn", text);
     cJSON_AddNumberToObject(m, "CreationDate", k->created);
-    cJSON_AddBoolToObject(m, "Enabled", strcmp(k->state, "Enabled") == 0);
+    cJSON_AddBoolToObject(m, "Enabled", k->state == STATE_ENABLED);
     cJSON_AddStringToObject(m, "Description", k->description);
     cJSON_AddStringToObject(m, "KeyUsage", f->usage);
-    cJSON_AddStringToObject(m, "KeyState", k->state);
+    cJSON_AddStringToObject(m, "KeyState", key_state_name(k->state));
     cJSON_AddStringToObject(m, "KeyManager", "CUSTOMER");
     cJSON_AddStringToObject(m, "Origin", "AWS_KMS");
     cJSON_AddStringToObject(m, "KeySpec", f->spec->name);
@@ -72,8 +81,10 @@ static cJSON *describe(call *c, const key *k)
         cJSON_AddItemToArray(list, cJSON_CreateString(a->name));
     }
     add_family(c, m, k);
-    if (k->deletion > 0 && strcmp(k->state, "PendingDeletion") == 0)
+    if (k->deletion > 0 && k->state == STATE_PENDING_DELETION)
         cJSON_AddNumberToObject(m, "DeletionDate", k->deletion);
+    if (k->state == STATE_PENDING_REPLICA_DELETION)
+        cJSON_AddNumberToObject(m, "PendingDeletionWindowInDays", k->pending_days);
     if (f->spec->kind == SPEC_SYMMETRIC) {
         for (size_t i = 0; i < MATERIAL_ID_SIZE; i++)
             snprintf(text + 2 * i, 3, "%02x", family_current(f)->id[i]);
@@ -133,8 +144,8 @@ static family *make_family(const key_spec *spec, const char *usage, bool multi_r
     return f;
 }
 
-static key *make_key(family *f, const char *region, const char *description, const char *policy,
-                     const cJSON *tags)
+static key *make_key(const store *s, family *f, const char *region, const char *description,
+                     const char *policy, const cJSON *tags)
 {
     key *k = calloc(1, sizeof(*k));
 
@@ -142,10 +153,10 @@ static key *make_key(family *f, const char *region, const char *description, con
         return NULL;
     k->family = f;
     snprintf(k->region, sizeof(k->region), "%s", region);
-    strcpy(k->state, "Enabled");
+    k->state = STATE_ENABLED;
     k->created = store_now();
     k->description = strdup(description != NULL ? description : "");
-    k->policy = strdup(policy != NULL ? policy : default_policy);
+    k->policy = policy != NULL ? strdup(policy) : default_policy(s, region);
     k->tags = tags != NULL ? cJSON_Duplicate(tags, true) : cJSON_CreateArray();
     return k;
 }
@@ -180,6 +191,9 @@ static bool choose_spec(call *c, const key_spec **spec, const char **usage)
     if (origin != NULL && strcmp(origin, "AWS_KMS") != 0)
         return refuse(&c->failure, "UnsupportedOperationException",
                       "Origin %s is not available in the local server.", origin);
+    if (name != NULL && old_name != NULL && strcmp(name, old_name) != 0)
+        return refuse(&c->failure, "ValidationException",
+                      "KeySpec and CustomerMasterKeySpec differ; give KeySpec only.");
     if (name == NULL)
         name = old_name != NULL ? old_name : "SYMMETRIC_DEFAULT";
     *spec = spec_find(name);
@@ -195,18 +209,15 @@ bool op_create_key(call *c)
 {
     const key_spec *spec;
     const char *usage, *description, *policy;
-    const cJSON *tags = cJSON_GetObjectItemCaseSensitive(c->in, "Tags");
+    const cJSON *tags;
 
     if (!choose_spec(c, &spec, &usage) || !in_text(c, "Description", false, 8192, &description) ||
-        !in_text(c, "Policy", false, 32768, &policy))
+        !in_policy(c, false, &policy) || !in_tags(c, false, &tags))
         return false;
     family *f = make_family(spec, usage, in_flag(c, "MultiRegion"), c->region);
-    key *k = f != NULL
-                 ? make_key(f, c->region, description, policy, cJSON_IsArray(tags) ? tags : NULL)
-                 : NULL;
-    if (k == NULL)
+    key *k = f != NULL ? make_key(c->store, f, c->region, description, policy, tags) : NULL;
+    if (k == NULL || !store_add_key(c->store, k))
         return out_of_order(c);
-    store_add_key(c->store, k);
     cJSON_AddItemToObject(c->out, "KeyMetadata", describe(c, k));
     return true;
 }
@@ -232,36 +243,24 @@ bool op_list_keys(call *c)
     return true;
 }
 
-static bool pending_deletion(call *c, const key *k)
-{
-    char arn[256];
-
-    if (strcmp(k->state, "PendingDeletion") != 0)
-        return false;
-    key_arn(c->store, k, arn, sizeof(arn));
-    refuse(&c->failure, "KMSInvalidStateException", "%s is pending deletion.", arn);
-    return true;
-}
-
-static bool set_state(call *c, const char *state)
+static bool set_state(call *c, key_state state)
 {
     key *k;
 
-    if (!in_key(c, "KeyId", false, &k) || pending_deletion(c, k))
+    if (!in_key(c, "KeyId", false, &k) || !must_not_be_pending(c, k))
         return false;
-    strcpy(k->state, state);
-    store_save_key(c->store, k);
-    return true;
+    k->state = state;
+    return store_save_key(k) || out_of_order(c);
 }
 
 bool op_enable_key(call *c)
 {
-    return set_state(c, "Enabled");
+    return set_state(c, STATE_ENABLED);
 }
 
 bool op_disable_key(call *c)
 {
-    return set_state(c, "Disabled");
+    return set_state(c, STATE_DISABLED);
 }
 
 bool op_update_key_description(call *c)
@@ -270,22 +269,11 @@ bool op_update_key_description(call *c)
     const char *text;
 
     if (!in_text(c, "Description", true, 8192, &text) || !in_key(c, "KeyId", false, &k) ||
-        pending_deletion(c, k))
+        !must_not_be_pending(c, k))
         return false;
     free(k->description);
     k->description = strdup(text);
-    store_save_key(c->store, k);
-    return true;
-}
-
-static bool has_replicas(const store *s, const key *k)
-{
-    if (!k->family->multi_region || strcmp(k->family->primary_region, k->region) != 0)
-        return false;
-    for (const key *other = s->keys; other != NULL; other = other->next)
-        if (other != k && other->family == k->family)
-            return true;
-    return false;
+    return store_save_key(k) || out_of_order(c);
 }
 
 bool op_schedule_key_deletion(call *c)
@@ -294,15 +282,18 @@ bool op_schedule_key_deletion(call *c)
     long days;
 
     if (!in_number(c, "PendingWindowInDays", 7, 30, 30, &days) || !in_key(c, "KeyId", false, &k) ||
-        pending_deletion(c, k))
+        !must_not_be_pending(c, k))
         return false;
-    strcpy(k->state, has_replicas(c->store, k) ? "PendingReplicaDeletion" : "PendingDeletion");
+    bool waits = key_has_replicas(c->store, k);
+    k->state = waits ? STATE_PENDING_REPLICA_DELETION : STATE_PENDING_DELETION;
     k->pending_days = (int)days;
-    k->deletion = store_now() + (double)days * DAY;
-    store_save_key(c->store, k);
+    k->deletion = waits ? 0 : store_now() + (double)days * DAY;
+    if (!store_save_key(k))
+        return out_of_order(c);
     out_arn(c, "KeyId", k);
-    cJSON_AddNumberToObject(c->out, "DeletionDate", k->deletion);
-    out_text(c, "KeyState", k->state);
+    if (!waits)
+        cJSON_AddNumberToObject(c->out, "DeletionDate", k->deletion);
+    out_text(c, "KeyState", key_state_name(k->state));
     cJSON_AddNumberToObject(c->out, "PendingWindowInDays", (double)days);
     return true;
 }
@@ -310,71 +301,106 @@ bool op_schedule_key_deletion(call *c)
 bool op_cancel_key_deletion(call *c)
 {
     key *k;
-    char arn[256];
+    char arn[ARN_SIZE];
 
     if (!in_key(c, "KeyId", false, &k))
         return false;
-    if (strncmp(k->state, "Pending", 7) != 0) {
+    if (!key_is_pending(k)) {
         key_arn(c->store, k, arn, sizeof(arn));
         return refuse(&c->failure, "KMSInvalidStateException", "%s is not pending deletion.", arn);
     }
-    strcpy(k->state, "Disabled");
+    k->state = STATE_DISABLED;
     k->deletion = 0;
-    store_save_key(c->store, k);
+    if (!store_save_key(k))
+        return out_of_order(c);
     out_arn(c, "KeyId", k);
     return true;
+}
+
+static bool replica_region(call *c, const char **region)
+{
+    if (!in_text(c, "ReplicaRegion", true, REGION_SIZE - 1, region))
+        return false;
+    return (region_plausible(*region) && strcmp(partition(*region), partition(c->region)) == 0) ||
+           refuse(&c->failure, "ValidationException",
+                  "Replica region '%s' is not a region of this partition.", *region);
 }
 
 bool op_replicate_key(call *c)
 {
     key *k;
     const char *region, *description, *policy;
-    const cJSON *tags = cJSON_GetObjectItemCaseSensitive(c->in, "Tags");
+    const cJSON *tags;
 
-    if (!in_text(c, "ReplicaRegion", true, 31, &region) ||
-        !in_text(c, "Description", false, 8192, &description) ||
-        !in_text(c, "Policy", false, 32768, &policy) || !in_key(c, "KeyId", false, &k) ||
-        !must_be_enabled(c, k))
+    if (!replica_region(c, &region) || !in_text(c, "Description", false, 8192, &description) ||
+        !in_policy(c, false, &policy) || !in_tags(c, false, &tags) ||
+        !in_key(c, "KeyId", false, &k) || !must_be_enabled(c, k))
         return false;
-    if (!k->family->multi_region || strcmp(k->family->primary_region, k->region) != 0)
+    if (!k->family->multi_region || key_is_replica(k))
         return refuse(&c->failure, "UnsupportedOperationException",
                       "%s is not a multi-Region primary key.", k->family->key_id);
     if (store_find_key(c->store, region, k->family->key_id) != NULL)
         return refuse(&c->failure, "AlreadyExistsException", "A replica of %s already exists in %s",
                       k->family->key_id, region);
-    key *replica =
-        make_key(k->family, region, description, policy, cJSON_IsArray(tags) ? tags : NULL);
-    if (replica == NULL)
+    key *replica = make_key(c->store, k->family, region, description, policy, tags);
+    if (replica == NULL || !store_add_key(c->store, replica))
         return out_of_order(c);
-    store_add_key(c->store, replica);
     cJSON_AddItemToObject(c->out, "ReplicaKeyMetadata", describe(c, replica));
     out_text(c, "ReplicaPolicy", replica->policy);
     cJSON_AddItemToObject(c->out, "ReplicaTags", cJSON_Duplicate(replica->tags, true));
     return true;
 }
 
-bool seed_key(store *s, const char *region, const char *text)
+/* Takes alias/NAME[:SPEC[:USAGE]] apart, in place. */
+static bool parse_seed(char *text, const key_spec **spec, const char **usage)
 {
-    char name[257], spec_name[64] = "SYMMETRIC_DEFAULT", usage_name[64] = "";
-    const key_spec *spec;
-    const char *usage = NULL;
+    char *rest = text, *name = strsep(&rest, ":"), *spec_name = strsep(&rest, ":");
     failure why = {0};
-    int parts = sscanf(text, "%256[^:]:%63[^:]:%63s", name, spec_name, usage_name);
 
-    if (parts < 1 || (spec = spec_find(spec_name)) == NULL) {
-        fprintf(stderr, "kms-local: --seed-key: '%s' names no key spec that exists\n", text);
-        return false;
-    }
-    if (!choose_usage(&why, spec, parts == 3 ? usage_name : spec->usages[0], &usage)) {
+    if (!alias_name_valid(&why, name)) {
         fprintf(stderr, "kms-local: --seed-key: %s\n", why.message);
         return false;
     }
-    if (store_find_alias(s, region, name) != NULL)
-        return true;
-    family *f = make_family(spec, usage, false, region);
-    key *k = f != NULL ? make_key(f, region, "seeded", NULL, NULL) : NULL;
-    if (k == NULL)
+    *spec = spec_find(spec_name != NULL ? spec_name : "SYMMETRIC_DEFAULT");
+    if (*spec == NULL) {
+        fprintf(stderr, "kms-local: --seed-key: there is no key spec '%s'\n", spec_name);
         return false;
-    store_add_key(s, k);
-    return store_add_alias(s, region, name, k) != NULL;
+    }
+    if (!choose_usage(&why, *spec, rest != NULL ? rest : (*spec)->usages[0], usage)) {
+        fprintf(stderr, "kms-local: --seed-key: %s\n", why.message);
+        return false;
+    }
+    return true;
+}
+
+static bool plant(store *s, const char *region, const char *name, const key_spec *spec,
+                  const char *usage)
+{
+    const alias *there = store_find_alias(s, region, name);
+
+    if (there != NULL) {
+        if (there->target->family->spec == spec && there->target->family->usage == usage)
+            return true;
+        fprintf(stderr, "kms-local: --seed-key: %s is there already, as %s for %s\n", name,
+                there->target->family->spec->name, there->target->family->usage);
+        return false;
+    }
+    family *f = make_family(spec, usage, false, region);
+    key *k = f != NULL ? make_key(s, f, region, "seeded", NULL, NULL) : NULL;
+    if (k != NULL && store_add_key(s, k) && store_add_alias(s, region, name, k))
+        return true;
+    fprintf(stderr, "kms-local: --seed-key: %s can't be made\n", name);
+    return false;
+}
+
+bool seed_key(store *s, const char *region, const char *text)
+{
+    const key_spec *spec;
+    const char *usage;
+    char *copy = strdup(text);
+    bool ok =
+        copy != NULL && parse_seed(copy, &spec, &usage) && plant(s, region, copy, spec, usage);
+
+    free(copy);
+    return ok;
 }

@@ -4,13 +4,41 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TAGS_MAX 50
+#define TAGS_MAX   50
+#define POLICY_MAX 32768
+
+bool in_policy(call *c, bool required, const char **out)
+{
+    if (!in_text(c, "Policy", required, 131072, out))
+        return false;
+    if (*out == NULL)
+        return true;
+    if (strlen(*out) > POLICY_MAX)
+        return refuse(&c->failure, "LimitExceededException", "Policy is longer than %d bytes",
+                      POLICY_MAX);
+    cJSON *json = cJSON_Parse(*out);
+    bool ok = cJSON_IsObject(json);
+    cJSON_Delete(json);
+    return ok ||
+           refuse(&c->failure, "MalformedPolicyDocumentException", "Policy is not a JSON object");
+}
+
+/* A key has one policy, and its name is "default". */
+static bool in_policy_name(call *c)
+{
+    const char *name;
+
+    if (!in_text(c, "PolicyName", false, 128, &name))
+        return false;
+    return name == NULL || strcmp(name, "default") == 0 ||
+           refuse(&c->failure, "NotFoundException", "No such policy exists");
+}
 
 bool op_get_key_policy(call *c)
 {
     key *k;
 
-    if (!in_key(c, "KeyId", false, &k))
+    if (!in_policy_name(c) || !in_key(c, "KeyId", false, &k))
         return false;
     out_text(c, "Policy", k->policy);
     out_text(c, "PolicyName", "default");
@@ -22,18 +50,11 @@ bool op_put_key_policy(call *c)
     key *k;
     const char *policy;
 
-    if (!in_text(c, "Policy", true, 32768, &policy) || !in_key(c, "KeyId", false, &k))
+    if (!in_policy_name(c) || !in_policy(c, true, &policy) || !in_key(c, "KeyId", false, &k))
         return false;
-    cJSON *json = cJSON_Parse(policy);
-    if (!cJSON_IsObject(json)) {
-        cJSON_Delete(json);
-        return refuse(&c->failure, "MalformedPolicyDocumentException", "Policy is not valid JSON");
-    }
-    cJSON_Delete(json);
     free(k->policy);
     k->policy = strdup(policy);
-    store_save_key(c->store, k);
-    return true;
+    return store_save_key(k) || out_of_order(c);
 }
 
 static const char *tag_key(const cJSON *tag)
@@ -61,40 +82,57 @@ static bool in_list(call *c, const char *name, const cJSON **list)
                   name);
 }
 
-static bool taggable(call *c, key **k)
+static const cJSON *find_tag(const cJSON *tags, const char *name)
 {
-    if (!in_key(c, "KeyId", false, k))
-        return false;
-    if (strncmp((*k)->state, "Pending", 7) == 0)
-        return refuse(&c->failure, "KMSInvalidStateException", "%s is pending deletion.",
-                      (*k)->family->key_id);
-    return true;
+    const cJSON *tag = NULL;
+
+    cJSON_ArrayForEach(tag, tags) if (strcmp(tag_key(tag), name) == 0) return tag;
+    return NULL;
 }
 
-bool op_tag_resource(call *c)
+bool in_tags(call *c, bool required, const cJSON **out)
 {
-    key *k;
-    const cJSON *list, *tag = NULL;
+    const cJSON *tag = NULL;
 
-    if (!in_list(c, "Tags", &list) || !taggable(c, &k))
+    *out = cJSON_GetObjectItemCaseSensitive(c->in, "Tags");
+    if (!required && (*out == NULL || cJSON_IsNull(*out))) {
+        *out = NULL;
+        return true;
+    }
+    if (!in_list(c, "Tags", out))
         return false;
-    cJSON_ArrayForEach(tag, list)
+    cJSON_ArrayForEach(tag, *out)
     {
         const cJSON *value = cJSON_GetObjectItemCaseSensitive(tag, "TagValue");
         size_t len = strlen(tag_key(tag));
         if (len == 0 || len > 128 || !cJSON_IsString(value) || strlen(value->valuestring) > 256 ||
             strncmp(tag_key(tag), "aws:", 4) == 0)
             return refuse(&c->failure, "TagException", "Invalid tag '%s'", tag_key(tag));
+        if (find_tag(*out, tag_key(tag)) != tag)
+            return refuse(&c->failure, "TagException", "Tag '%s' is given twice", tag_key(tag));
     }
-    if (cJSON_GetArraySize(k->tags) + cJSON_GetArraySize(list) > TAGS_MAX)
+    return cJSON_GetArraySize(*out) <= TAGS_MAX ||
+           refuse(&c->failure, "LimitExceededException", "More than %d tags", TAGS_MAX);
+}
+
+bool op_tag_resource(call *c)
+{
+    key *k;
+    const cJSON *list, *tag = NULL;
+    int count;
+
+    if (!in_tags(c, true, &list) || !in_key(c, "KeyId", false, &k) || !must_not_be_pending(c, k))
+        return false;
+    count = cJSON_GetArraySize(k->tags);
+    cJSON_ArrayForEach(tag, list) count += find_tag(k->tags, tag_key(tag)) == NULL;
+    if (count > TAGS_MAX)
         return refuse(&c->failure, "LimitExceededException", "More than %d tags", TAGS_MAX);
     cJSON_ArrayForEach(tag, list)
     {
         remove_tag(k->tags, tag_key(tag));
         cJSON_AddItemToArray(k->tags, cJSON_Duplicate(tag, true));
     }
-    store_save_key(c->store, k);
-    return true;
+    return store_save_key(k) || out_of_order(c);
 }
 
 bool op_untag_resource(call *c)
@@ -102,11 +140,11 @@ bool op_untag_resource(call *c)
     key *k;
     const cJSON *list, *name = NULL;
 
-    if (!in_list(c, "TagKeys", &list) || !taggable(c, &k))
+    if (!in_list(c, "TagKeys", &list) || !in_key(c, "KeyId", false, &k) ||
+        !must_not_be_pending(c, k))
         return false;
     cJSON_ArrayForEach(name, list) if (cJSON_IsString(name)) remove_tag(k->tags, name->valuestring);
-    store_save_key(c->store, k);
-    return true;
+    return store_save_key(k) || out_of_order(c);
 }
 
 bool op_list_resource_tags(call *c)

@@ -75,12 +75,29 @@ static bool number(const char *option, const char *text, long max, long *out)
     return true;
 }
 
+bool region_plausible(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len > 0 && len < REGION_SIZE &&
+           strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == len;
+}
+
 static bool add_text(const char **list, int *count, const char *option, const char *value)
 {
     if (*count == OPTIONS_LIST_MAX)
         return wrong(option, value, "possible: too many of this option");
     list[(*count)++] = value;
     return true;
+}
+
+/* The value holds a secret, which no message repeats. */
+static bool wrong_credential(void)
+{
+    fprintf(stderr,
+            "kms-local: --credentials takes ID:SECRET or ID:SECRET:TOKEN, at most %d times\n",
+            OPTIONS_LIST_MAX);
+    return false;
 }
 
 static bool add_credential(options *o, const char *value)
@@ -90,13 +107,13 @@ static bool add_credential(options *o, const char *value)
 
     if (o->credential_count == OPTIONS_LIST_MAX || colon == NULL || colon == value ||
         (size_t)(colon - value) >= sizeof(c->id))
-        return wrong("--credentials", value, "ID:SECRET or ID:SECRET:TOKEN");
+        return wrong_credential();
     snprintf(c->id, sizeof(c->id), "%.*s", (int)(colon - value), value);
     const char *secret = colon + 1;
     colon = strchr(secret, ':');
     size_t len = colon != NULL ? (size_t)(colon - secret) : strlen(secret);
-    if (len == 0 || len >= sizeof(c->secret))
-        return wrong("--credentials", value, "ID:SECRET or ID:SECRET:TOKEN");
+    if (len == 0 || len >= sizeof(c->secret) || (colon != NULL && colon[1] == '\0'))
+        return wrong_credential();
     snprintf(c->secret, sizeof(c->secret), "%.*s", (int)len, secret);
     c->token = colon != NULL ? strdup(colon + 1) : NULL;
     o->credential_count++;
@@ -134,9 +151,9 @@ static bool take(options *o, int option, const char *value)
                    : wrong("--seed-key", value, "alias/NAME[:SPEC[:USAGE]]");
     case OPT_SEED_REGION:
         o->region = value;
-        return true;
+        return region_plausible(value) || wrong("--seed-region", value, "the name of a region");
     case OPT_LATENCY:
-        return number("--latency-ms", value, 600000, &o->latency_ms);
+        return number("--latency-ms", value, LATENCY_MS_MAX, &o->latency_ms);
     case OPT_FAULT:
         return add_text(o->faults, &o->fault_count, "--fault", value);
     case OPT_TLS_CERT:

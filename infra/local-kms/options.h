@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #define OPTIONS_LIST_MAX 64
+#define LATENCY_MS_MAX   600000
+#define REGION_SIZE      32 /* of a region's name, with its terminator */
 
 typedef struct credential {
     char id[129];
@@ -33,5 +35,8 @@ typedef enum options_result { OPTIONS_RUN, OPTIONS_DONE, OPTIONS_WRONG } options
 /* Reads the command line; says what is wrong on standard error. Strings belong to argv. */
 options_result options_read(options *o, int argc, char **argv);
 void options_free(options *o);
+
+/* True for what a region's name may look like; which regions exist is not known here. */
+bool region_plausible(const char *name);
 
 #endif

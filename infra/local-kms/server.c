@@ -18,6 +18,8 @@
 #include <time.h>
 
 #define BODY_MAX    ((size_t)256 * 1024)
+#define HEADERS_MAX 64
+#define HEADER_ROOM ((size_t)128 * 1024) /* session tokens are long */
 #define COUNTS_MAX  64
 #define SLOW_MS     30000
 #define HUGE_SIZE   ((size_t)2 * 1024 * 1024)
@@ -47,6 +49,11 @@ typedef struct request {
     size_t len, size;
     bool too_large;
 } request;
+
+static const char *request_body(const request *r)
+{
+    return r->body != NULL ? r->body : "";
+}
 
 /* An answer before it goes out. */
 typedef struct answer {
@@ -85,8 +92,7 @@ static void count(const char *name)
     pthread_mutex_lock(&server.mutex);
     for (size_t i = 0; i < COUNTS_MAX; i++) {
         if (server.counts[i].count == 0)
-            snprintf(server.counts[i].operation, sizeof(server.counts[i].operation), "%s",
-                     name);
+            snprintf(server.counts[i].operation, sizeof(server.counts[i].operation), "%s", name);
         if (strcmp(server.counts[i].operation, name) == 0) {
             server.counts[i].count++;
             break;
@@ -164,7 +170,7 @@ static void admin_faults(answer *a, const request *r)
     const char *texts[OPTIONS_LIST_MAX];
     size_t n = 0;
     const cJSON *item = NULL;
-    cJSON *json = cJSON_ParseWithLength(r->body != NULL ? r->body : "", r->len);
+    cJSON *json = cJSON_ParseWithLength(request_body(r), r->len);
     const cJSON *latency = cJSON_GetObjectItemCaseSensitive(json, "latencyMs");
     bool ok = cJSON_IsObject(json);
 
@@ -174,10 +180,13 @@ static void admin_faults(answer *a, const request *r)
         if (ok)
             texts[n++] = item->valuestring;
     }
+    if (latency != NULL)
+        ok = ok && cJSON_IsNumber(latency) && latency->valuedouble >= 0 &&
+             latency->valuedouble <= LATENCY_MS_MAX;
     if (ok) {
         fault_set(texts, n);
         pthread_mutex_lock(&server.mutex);
-        if (cJSON_IsNumber(latency))
+        if (latency != NULL)
             server.latency_ms = (long)latency->valuedouble;
         pthread_mutex_unlock(&server.mutex);
     }
@@ -202,42 +211,52 @@ static bool admin(const char *url, const char *method, const request *r, answer 
 
 /* --- KMS --- */
 
-static const char *header(void *arg, const char *name)
+/* The request's headers as a list, for the signature. */
+typedef struct header_list {
+    auth_header items[HEADERS_MAX];
+    size_t count;
+    bool too_many;
+} header_list;
+
+static enum MHD_Result take_header(void *arg, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
 {
-    return MHD_lookup_connection_value(arg, MHD_HEADER_KIND, name);
+    header_list *list = arg;
+
+    (void)kind;
+    list->too_many = list->count == HEADERS_MAX;
+    if (list->too_many)
+        return MHD_NO;
+    list->items[list->count++] = (auth_header){name, value != NULL ? value : ""};
+    return MHD_YES;
 }
 
-/* Parses the body as AWS does: one object; escaped NULs would be cut by C strings. */
-static cJSON *parse_body(const request *r, failure *f)
+/* Who sent the request, to which region: or a refusal. */
+static bool verify(struct MHD_Connection *connection, const request *r, char region[REGION_SIZE],
+                   failure *f)
 {
-    cJSON *json = cJSON_ParseWithLength(r->body != NULL ? r->body : "", r->len);
+    header_list list = {.count = 0};
 
-    if (!cJSON_IsObject(json) || memmem(r->body, r->len, "\\u0000", 6) != NULL) {
-        cJSON_Delete(json);
-        refuse(f, "SerializationException", "%s", "");
-        return NULL;
-    }
-    return json;
+    MHD_get_connection_values(connection, MHD_HEADER_KIND, take_header, &list);
+    if (list.too_many)
+        return refuse(f, "InvalidSignatureException", "More than %d headers", HEADERS_MAX);
+    const auth_request signed_request = {
+        .headers = list.items,
+        .header_count = list.count,
+        .has_query = MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, NULL, NULL) > 0,
+        .body = request_body(r),
+        .body_len = r->len,
+    };
+    return auth_verify(server.options, &signed_request, region, f);
 }
 
 static void run_operation(const operation *op, const char *region, const cJSON *in, answer *a,
                           failure *f)
 {
-    call c = {.store = server.store, .region = region, .operation = op->name, .in = in};
-    bool ok;
-
-    c.out = cJSON_CreateObject();
-    if (op->writes)
-        store_write();
-    else
-        store_read();
-    ok = op->run(&c);
-    store_unlock();
-    if (ok)
-        answer_json(a, 200, op->silent ? NULL : c.out);
-    else
-        *f = c.failure;
-    cJSON_Delete(c.out);
+    if (!call_run(op, server.store, region, in, &a->body, f))
+        return;
+    a->status = 200;
+    a->len = a->body != NULL ? strlen(a->body) : 0;
 }
 
 /* Faults that happen instead of the operation. True: the answer is made. */
@@ -261,14 +280,14 @@ static bool fault_before(const char *kind, answer *a, failure *f)
         if (a->body != NULL)
             memset(a->body, ' ', HUGE_SIZE);
     } else if (strcmp(kind, "no-type") == 0) {
-        refuse(f, "KMSInternalException", "no type");
+        failure_set(f, "KMSInternalException", "no type");
         answer_failure(a, f, false);
     } else if (strcmp(kind, "skew") == 0) {
-        refuse(f, "InvalidSignatureException", "Signature expired");
+        failure_set(f, "InvalidSignatureException", "Signature expired");
         answer_failure(a, f, true);
         http_date(time(NULL) + 600, a->date);
     } else if (fault_is_exception(kind)) {
-        refuse(f, kind, "injected fault");
+        failure_set(f, kind, "injected fault");
         answer_failure(a, f, true);
     } else {
         return false;
@@ -304,17 +323,16 @@ static void fault_after(const char *kind, answer *a)
 
 static void serve_kms(struct MHD_Connection *connection, const request *r, answer *a)
 {
-    const char *target = header(connection, "X-Amz-Target");
+    const char *target = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Amz-Target");
     const operation *op = target != NULL && strncmp(target, TARGET_HEAD, strlen(TARGET_HEAD)) == 0
                               ? operation_find(target + strlen(TARGET_HEAD))
                               : NULL;
-    auth_request signed_request = {header, connection, r->body != NULL ? r->body : "", r->len};
-    char region[32], kind[FAULT_KIND_MAX] = "";
+    char region[REGION_SIZE], kind[FAULT_KIND_MAX] = "";
     failure f = {0};
     cJSON *in = NULL;
 
     if (op == NULL) {
-        refuse(&f, "UnknownOperationException", "%s", "");
+        failure_set(&f, "UnknownOperationException", "%s", "");
         answer_failure(a, &f, true);
         return;
     }
@@ -326,9 +344,9 @@ static void serve_kms(struct MHD_Connection *connection, const request *r, answe
     if (fault_strikes(op->name, kind) && fault_before(kind, a, &f))
         return;
     if (r->too_large)
-        refuse(&f, "SerializationException", "request too large");
-    else if ((in = parse_body(r, &f)) != NULL &&
-             auth_verify(server.options, &signed_request, region, sizeof(region), &f))
+        failure_set(&f, "SerializationException", "request too large");
+    else if ((in = call_parse(request_body(r), r->len, &f)) != NULL &&
+             verify(connection, r, region, &f))
         run_operation(op, region, in, a, &f);
     if (f.exception != NULL)
         answer_failure(a, &f, true);
@@ -412,7 +430,7 @@ static enum MHD_Result handle(void *arg, struct MHD_Connection *connection, cons
         serve_kms(connection, r, &a);
     else if (!admin(url, method, r, &a)) {
         failure f = {0};
-        refuse(&f, "UnknownOperationException", "%s", "");
+        failure_set(&f, "UnknownOperationException", "%s", "");
         answer_failure(&a, &f, true);
         a.status = 404;
     }
@@ -463,13 +481,14 @@ static struct MHD_Daemon *start_daemon(const options *o, unsigned flags, const t
              MHD_USE_SUPPRESS_DATE_NO_CLOCK | MHD_USE_ERROR_LOG;
     if (tls->certificate == NULL)
         return MHD_start_daemon(flags, o->port, NULL, NULL, handle, NULL, MHD_OPTION_SOCK_ADDR,
-                                &address, MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
+                                &address, MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_ROOM,
+                                MHD_OPTION_NOTIFY_COMPLETED, completed, NULL,
                                 MHD_OPTION_NOTIFY_CONNECTION, connected, NULL, MHD_OPTION_END);
-    return MHD_start_daemon(flags | MHD_USE_TLS, o->port, NULL, NULL, handle, NULL,
-                            MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_NOTIFY_COMPLETED, completed,
-                            NULL, MHD_OPTION_NOTIFY_CONNECTION, connected, NULL,
-                            MHD_OPTION_HTTPS_MEM_CERT, tls->certificate, MHD_OPTION_HTTPS_MEM_KEY,
-                            tls->key, MHD_OPTION_END);
+    return MHD_start_daemon(
+        flags | MHD_USE_TLS, o->port, NULL, NULL, handle, NULL, MHD_OPTION_SOCK_ADDR, &address,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_ROOM, MHD_OPTION_NOTIFY_COMPLETED, completed,
+        NULL, MHD_OPTION_NOTIFY_CONNECTION, connected, NULL, MHD_OPTION_HTTPS_MEM_CERT,
+        tls->certificate, MHD_OPTION_HTTPS_MEM_KEY, tls->key, MHD_OPTION_END);
 }
 
 bool server_start(const options *o, store *s, char *url, size_t size)

@@ -43,26 +43,60 @@ double store_now(void)
     struct timespec now;
 
     clock_gettime(CLOCK_REALTIME, &now);
-    return (double)now.tv_sec + (double)(now.tv_nsec / 1000000) / 1000;
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-static const char *partition(const char *region)
+const char *partition(const char *region)
 {
-    return strncmp(region, "eusc-", 5) == 0 ? "aws-eusc"
-           : strncmp(region, "cn-", 3) == 0 ? "aws-cn"
-                                            : "aws";
+    return strncmp(region, "eusc-", 5) == 0     ? "aws-eusc"
+           : strncmp(region, "cn-", 3) == 0     ? "aws-cn"
+           : strncmp(region, "us-gov-", 7) == 0 ? "aws-us-gov"
+                                                : "aws";
+}
+
+void resource_arn(const store *s, const char *region, const char *resource, char *out, size_t size)
+{
+    snprintf(out, size, "arn:%s:kms:%s:%s:%s", partition(region), region, s->account, resource);
 }
 
 void key_arn(const store *s, const key *k, char *out, size_t size)
 {
-    snprintf(out, size, "arn:%s:kms:%s:%s:key/%s", partition(k->region), k->region, s->account,
-             k->family->key_id);
+    char resource[sizeof("key/") + sizeof(k->family->key_id)];
+
+    snprintf(resource, sizeof(resource), "key/%s", k->family->key_id);
+    resource_arn(s, k->region, resource, out, size);
 }
 
-void alias_arn(const store *s, const alias *a, char *out, size_t size)
+const char *key_state_name(key_state state)
 {
-    snprintf(out, size, "arn:%s:kms:%s:%s:%s", partition(a->region), a->region, s->account,
-             a->name);
+    static const char *const names[STATE_COUNT] = {
+        [STATE_ENABLED] = "Enabled",
+        [STATE_DISABLED] = "Disabled",
+        [STATE_PENDING_DELETION] = "PendingDeletion",
+        [STATE_PENDING_REPLICA_DELETION] = "PendingReplicaDeletion",
+    };
+
+    return names[state];
+}
+
+bool key_is_pending(const key *k)
+{
+    return k->state == STATE_PENDING_DELETION || k->state == STATE_PENDING_REPLICA_DELETION;
+}
+
+bool key_is_replica(const key *k)
+{
+    return k->family->multi_region && strcmp(k->family->primary_region, k->region) != 0;
+}
+
+bool key_has_replicas(const store *s, const key *k)
+{
+    if (!k->family->multi_region || key_is_replica(k))
+        return false;
+    for (const key *other = s->keys; other != NULL; other = other->next)
+        if (other != k && other->family == k->family)
+            return true;
+    return false;
 }
 
 key *store_find_key(store *s, const char *region, const char *key_id)
@@ -99,13 +133,23 @@ static bool append_material(family *f, const material *m)
 
 bool family_add_material(family *f, uint8_t *bytes, size_t len, bool on_demand)
 {
-    material m = {.bytes = bytes, .len = len, .created = store_now(), .on_demand = on_demand};
+    material m = {.len = len, .created = store_now(), .on_demand = on_demand};
 
+    m.bytes = bytes;
     return RAND_bytes(m.id, sizeof(m.id)) == 1 && append_material(f, &m);
+}
+
+void family_drop_newest(family *f)
+{
+    const material *m = &f->materials[--f->material_count];
+
+    OPENSSL_clear_free(m->bytes, m->len);
 }
 
 static void family_free(family *f)
 {
+    if (f == NULL)
+        return;
     for (size_t i = 0; i < f->material_count; i++)
         OPENSSL_clear_free(f->materials[i].bytes, f->materials[i].len);
     free(f->materials);
@@ -161,8 +205,9 @@ static char *print(cJSON *json)
     return text;
 }
 
-static void save_family(const family *f)
+static bool save_family(const family *f)
 {
+    bool ok;
     cJSON *json = cJSON_CreateObject();
 
     cJSON_AddStringToObject(json, "spec", f->spec->name);
@@ -173,21 +218,31 @@ static void save_family(const family *f)
     cJSON_AddNumberToObject(json, "rotationDays", f->rotation_days);
     cJSON_AddNumberToObject(json, "nextRotation", f->next_rotation);
     char *text = print(json);
-    run("INSERT OR REPLACE INTO family VALUES(?,?)", "ss", f->key_id, text);
+    ok = run("INSERT OR REPLACE INTO family VALUES(?,?)", "ss", f->key_id, text);
     cJSON_free(text);
-    for (size_t i = 0; i < f->material_count; i++) {
+    for (size_t i = 0; ok && i < f->material_count; i++) {
         const material *m = &f->materials[i];
-        run("INSERT OR IGNORE INTO material VALUES(?,?,?,?,?,?)", "sdbbdd", f->key_id, (double)i,
-            m->id, (int)sizeof(m->id), m->bytes, (int)m->len, m->created, (double)m->on_demand);
+        ok = run("INSERT OR IGNORE INTO material VALUES(?,?,?,?,?,?)", "sdbbdd", f->key_id,
+                 (double)i, m->id, (int)sizeof(m->id), m->bytes, (int)m->len, m->created,
+                 (double)m->on_demand);
     }
+    return ok;
 }
 
-void store_save_key(store *s, const key *k)
+/* Ends a transaction that `ok` says went well so far; nothing is kept of one that did not. */
+static bool finish(bool ok)
+{
+    ok = ok && run("COMMIT", "");
+    if (!ok)
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return ok;
+}
+
+bool store_save_key(const key *k)
 {
     cJSON *json = cJSON_CreateObject();
 
-    (void)s;
-    cJSON_AddStringToObject(json, "state", k->state);
+    cJSON_AddStringToObject(json, "state", key_state_name(k->state));
     cJSON_AddNumberToObject(json, "created", k->created);
     cJSON_AddNumberToObject(json, "deletion", k->deletion);
     cJSON_AddNumberToObject(json, "pendingDays", k->pending_days);
@@ -195,20 +250,19 @@ void store_save_key(store *s, const key *k)
     cJSON_AddStringToObject(json, "policy", k->policy);
     cJSON_AddItemToObject(json, "tags", cJSON_Duplicate(k->tags, true));
     char *text = print(json);
-    sqlite3_exec(db, "BEGIN", NULL, NULL, NULL);
-    save_family(k->family);
-    run("INSERT INTO key VALUES(?,?,(SELECT COALESCE(MAX(seq),0)+1 FROM key),?)"
-        " ON CONFLICT(region, key_id) DO UPDATE SET json=excluded.json",
-        "sss", k->region, k->family->key_id, text);
-    sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    bool ok = run("BEGIN", "") && save_family(k->family) &&
+              run("INSERT INTO key VALUES(?,?,(SELECT COALESCE(MAX(seq),0)+1 FROM key),?)"
+                  " ON CONFLICT(region, key_id) DO UPDATE SET json=excluded.json",
+                  "sss", k->region, k->family->key_id, text);
+    ok = finish(ok);
     cJSON_free(text);
+    return ok;
 }
 
-void store_save_alias(store *s, const alias *a)
+bool store_save_alias(const alias *a)
 {
-    (void)s;
-    run("INSERT OR REPLACE INTO alias VALUES(?,?,?,?,?)", "sssdd", a->region, a->name,
-        a->target->family->key_id, a->created, a->updated);
+    return run("INSERT OR REPLACE INTO alias VALUES(?,?,?,?,?)", "sssdd", a->region, a->name,
+               a->target->family->key_id, a->created, a->updated);
 }
 
 /* --- changing --- */
@@ -230,38 +284,69 @@ static void link_key(store *s, key *k)
     }
 }
 
-void store_add_key(store *s, key *k)
+bool store_add_key(store *s, key *k)
 {
     link_key(s, k);
-    store_save_key(s, k);
+    return store_save_key(k);
 }
 
-void store_remove_key(store *s, key *k)
+static bool remove_family(store *s, family *f)
+{
+    family **link = &s->families;
+    bool ok = run("DELETE FROM material WHERE key_id=?", "s", f->key_id) &&
+              run("DELETE FROM family WHERE key_id=?", "s", f->key_id);
+
+    while (*link != f)
+        link = &(*link)->next;
+    *link = f->next;
+    family_free(f);
+    return ok;
+}
+
+/* A primary that waits for its replicas to go begins its own waiting period after the last one. */
+static bool release_primary(const store *s, const family *f, double now)
+{
+    for (key *k = s->keys; k != NULL; k = k->next) {
+        if (k->family != f || k->state != STATE_PENDING_REPLICA_DELETION || key_has_replicas(s, k))
+            continue;
+        k->state = STATE_PENDING_DELETION;
+        k->deletion = now + k->pending_days * (24.0 * 3600);
+        return store_save_key(k);
+    }
+    return true;
+}
+
+bool store_remove_key(store *s, key *k)
 {
     key **link = &s->keys;
-    bool shared = false;
+    family *f = k->family;
+    bool shared = false, ok = true;
 
     for (alias *a = s->aliases, *next; a != NULL; a = next) {
         next = a->next;
         if (a->target == k)
-            store_remove_alias(s, a);
+            ok = store_remove_alias(s, a) && ok;
     }
     while (*link != k)
         link = &(*link)->next;
     *link = k->next;
-    run("DELETE FROM key WHERE region=? AND key_id=?", "ss", k->region, k->family->key_id);
-    for (key *other = s->keys; other != NULL; other = other->next)
-        shared = shared || other->family == k->family;
-    if (!shared) {
-        family **f = &s->families;
-        while (*f != k->family)
-            f = &(*f)->next;
-        *f = k->family->next;
-        run("DELETE FROM material WHERE key_id=?", "s", k->family->key_id);
-        run("DELETE FROM family WHERE key_id=?", "s", k->family->key_id);
-        family_free(k->family);
-    }
+    ok = run("DELETE FROM key WHERE region=? AND key_id=?", "ss", k->region, f->key_id) && ok;
     key_free(k);
+    for (const key *other = s->keys; other != NULL; other = other->next)
+        shared = shared || other->family == f;
+    return (shared ? release_primary(s, f, store_now()) : remove_family(s, f)) && ok;
+}
+
+bool store_remove_expired(store *s, double now)
+{
+    bool ok = true;
+
+    for (key *k = s->keys, *next; k != NULL; k = next) {
+        next = k->next;
+        if (k->state == STATE_PENDING_DELETION && k->deletion <= now)
+            ok = store_remove_key(s, k) && ok;
+    }
+    return ok;
 }
 
 static alias *link_alias(store *s, const char *region, const char *name, key *target)
@@ -282,27 +367,27 @@ static alias *link_alias(store *s, const char *region, const char *name, key *ta
     return a;
 }
 
-alias *store_add_alias(store *s, const char *region, const char *name, key *target)
+bool store_add_alias(store *s, const char *region, const char *name, key *target)
 {
     alias *a = link_alias(s, region, name, target);
 
-    if (a != NULL) {
-        a->created = a->updated = store_now();
-        store_save_alias(s, a);
-    }
-    return a;
+    if (a == NULL)
+        return false;
+    a->created = a->updated = store_now();
+    return store_save_alias(a);
 }
 
-void store_remove_alias(store *s, alias *a)
+bool store_remove_alias(store *s, alias *a)
 {
     alias **link = &s->aliases;
+    bool ok = run("DELETE FROM alias WHERE region=? AND name=?", "ss", a->region, a->name);
 
     while (*link != a)
         link = &(*link)->next;
     *link = a->next;
-    run("DELETE FROM alias WHERE region=? AND name=?", "ss", a->region, a->name);
     free(a->name);
     free(a);
+    return ok;
 }
 
 /* --- loading --- */
@@ -334,12 +419,14 @@ static const char *usage_of(const key_spec *spec, const char *usage)
     return NULL;
 }
 
-static void parse_private(family *f)
+static bool parse_private(family *f)
 {
     const unsigned char *der = family_current(f)->bytes;
 
-    if (f->spec->kind != SPEC_SYMMETRIC && f->spec->kind != SPEC_HMAC)
-        f->parsed = d2i_AutoPrivateKey(NULL, &der, (long)family_current(f)->len);
+    if (f->spec->kind == SPEC_SYMMETRIC || f->spec->kind == SPEC_HMAC)
+        return true;
+    f->parsed = d2i_AutoPrivateKey(NULL, &der, (long)family_current(f)->len);
+    return f->parsed != NULL;
 }
 
 static bool load_materials(family *f)
@@ -380,17 +467,24 @@ static bool load_family(store *s, const char *key_id, const char *text)
         f->rotates = flag_of(json, "rotates");
         f->rotation_days = (int)number_of(json, "rotationDays");
         f->next_rotation = number_of(json, "nextRotation");
-        ok = load_materials(f);
+        ok = load_materials(f) && parse_private(f);
     }
     cJSON_Delete(json);
     if (!ok) {
-        free(f);
+        family_free(f);
         return false;
     }
-    parse_private(f);
     f->next = s->families;
     s->families = f;
     return true;
+}
+
+static bool find_state(const char *name, key_state *out)
+{
+    for (*out = 0; *out < STATE_COUNT; (*out)++)
+        if (strcmp(key_state_name(*out), name) == 0)
+            return true;
+    return false;
 }
 
 static bool load_key(store *s, const char *region, const char *key_id, const char *text)
@@ -402,10 +496,9 @@ static bool load_key(store *s, const char *region, const char *key_id, const cha
     for (family *f = s->families; ok && f != NULL; f = f->next)
         if (strcmp(f->key_id, key_id) == 0)
             k->family = f;
-    ok = ok && k->family != NULL;
+    ok = ok && k->family != NULL && find_state(text_of(json, "state"), &k->state);
     if (ok) {
         snprintf(k->region, sizeof(k->region), "%s", region);
-        snprintf(k->state, sizeof(k->state), "%s", text_of(json, "state"));
         k->created = number_of(json, "created");
         k->deletion = number_of(json, "deletion");
         k->pending_days = (int)number_of(json, "pendingDays");
@@ -454,21 +547,33 @@ static bool load_rows(store *s, const char *sql, int what)
     return ok;
 }
 
+/* One process at a time: what another one changed would be overwritten from memory. */
+static bool open_alone(const char *path)
+{
+    return sqlite3_open(path, &db) == SQLITE_OK &&
+           sqlite3_exec(db, "PRAGMA locking_mode=EXCLUSIVE; BEGIN EXCLUSIVE; COMMIT", NULL, NULL,
+                        NULL) == SQLITE_OK;
+}
+
 bool store_open(store *s, const char *path, const char *account)
 {
     mode_t before = umask(077);
     bool ok;
 
     *s = (store){.account = account};
-    ok = sqlite3_open(path != NULL ? path : ":memory:", &db) == SQLITE_OK &&
+    ok = open_alone(path != NULL ? path : ":memory:") && (path == NULL || chmod(path, 0600) == 0) &&
          sqlite3_exec(db, schema, NULL, NULL, NULL) == SQLITE_OK &&
          load_rows(s, "SELECT key_id, json FROM family", 0) &&
          load_rows(s, "SELECT region, key_id, json FROM key ORDER BY seq", 1) &&
          load_rows(s, "SELECT region, name, key_id, created, updated FROM alias", 2);
     umask(before);
-    if (!ok)
+    if (!ok) {
         fprintf(stderr, "kms-local: %s is not a usable key database: %s\n",
-                path != NULL ? path : "memory", sqlite3_errmsg(db));
+                path != NULL ? path : "memory",
+                sqlite3_errcode(db) == SQLITE_BUSY ? "another process has it open"
+                                                   : sqlite3_errmsg(db));
+        store_close(s);
+    }
     return ok;
 }
 
@@ -488,4 +593,5 @@ void store_close(store *s)
         family_free(f);
     }
     sqlite3_close(db);
+    db = NULL;
 }

@@ -11,7 +11,8 @@
 #include <time.h>
 
 #define MATERIAL_ID_SIZE 32
-#define ROTATIONS_MAX    25 /* on demand, for one key */
+#define ROTATIONS_MAX    25  /* on demand, for one key */
+#define ARN_SIZE         400 /* of the longest ARN, an alias's, with its terminator */
 
 /* One generation of a key's secret. */
 typedef struct material {
@@ -38,11 +39,19 @@ typedef struct family {
     void *parsed; /* EVP_PKEY of an asymmetric key, made on load */
 } family;
 
+typedef enum key_state {
+    STATE_ENABLED,
+    STATE_DISABLED,
+    STATE_PENDING_DELETION,
+    STATE_PENDING_REPLICA_DELETION,
+    STATE_COUNT
+} key_state;
+
 typedef struct key {
     struct key *next;
     family *family;
     char region[32];
-    char state[24];
+    key_state state;
     double created, deletion; /* deletion 0: not scheduled */
     int pending_days;
     char *description, *policy;
@@ -64,7 +73,8 @@ typedef struct store {
     const char *account;
 } store;
 
-/* Opens or makes the database (NULL: in memory) and loads it. Says on standard error what fails. */
+/* Opens or makes the database (NULL: in memory), keeps other processes out, and loads it. Says on
+ * standard error what fails. */
 bool store_open(store *s, const char *path, const char *account);
 void store_close(store *s);
 
@@ -75,23 +85,35 @@ void store_unlock(void);
 key *store_find_key(store *s, const char *region, const char *key_id);
 alias *store_find_alias(store *s, const char *region, const char *name);
 
-/* Adds a key (family new or shared) and saves it. Takes ownership of key and, when new, family. */
-void store_add_key(store *s, key *k);
-/* Saves what changed in a key or its family; drops it. */
-void store_save_key(store *s, const key *k);
-void store_remove_key(store *s, key *k);
+/* What changes the store says false where the database did not take it. */
 
-alias *store_add_alias(store *s, const char *region, const char *name, key *target);
-void store_save_alias(store *s, const alias *a);
-void store_remove_alias(store *s, alias *a);
+/* Adds a key (family new or shared) and saves it. Takes ownership of key and, when new, family. */
+bool store_add_key(store *s, key *k);
+/* Saves what changed in a key or its family. */
+bool store_save_key(const key *k);
+bool store_remove_key(store *s, key *k);
+/* Removes the keys whose waiting period is over. */
+bool store_remove_expired(store *s, double now);
+
+bool store_add_alias(store *s, const char *region, const char *name, key *target);
+bool store_save_alias(const alias *a);
+bool store_remove_alias(store *s, alias *a);
 
 /* Adds a generation; copies nothing, takes the bytes. */
 bool family_add_material(family *f, uint8_t *bytes, size_t len, bool on_demand);
+void family_drop_newest(family *f);
 const material *family_current(const family *f);
 void key_free(key *k);
 
 double store_now(void);
+const char *partition(const char *region);
+/* resource: key/ID, an alias, or nothing for what all of them begin with. */
+void resource_arn(const store *s, const char *region, const char *resource, char *out, size_t size);
 void key_arn(const store *s, const key *k, char *out, size_t size);
-void alias_arn(const store *s, const alias *a, char *out, size_t size);
+const char *key_state_name(key_state state);
+bool key_is_pending(const key *k);
+/* True for a replica of a multi-Region key: its primary decides about rotation and replicas. */
+bool key_is_replica(const key *k);
+bool key_has_replicas(const store *s, const key *k);
 
 #endif

@@ -12,8 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_MAX 65536
-#define LIFETIME (30L * 24 * 3600)
+#define FILE_MAX  65536
+#define PATH_SIZE 4096
+#define LIFETIME  (30L * 24 * 3600)
 
 static char *read_file(const char *path)
 {
@@ -95,9 +96,33 @@ static bool make_files(const char *folder, char *cert_path, char *key_path, size
     return ok;
 }
 
+/* libmicrohttpd would only say that it can't start. */
+static bool fit_together(const tls_files *files)
+{
+    static char no_password[] = ""; /* else libcrypto would ask on the terminal */
+    BIO *cert_text = BIO_new_mem_buf(files->certificate, -1);
+    BIO *key_text = BIO_new_mem_buf(files->key, -1);
+    X509 *cert = cert_text != NULL ? PEM_read_bio_X509(cert_text, NULL, NULL, NULL) : NULL;
+    EVP_PKEY *pkey =
+        key_text != NULL ? PEM_read_bio_PrivateKey(key_text, NULL, NULL, no_password) : NULL;
+    bool ok = cert != NULL && pkey != NULL && X509_check_private_key(cert, pkey) == 1;
+
+    if (!ok)
+        fprintf(stderr, "kms-local: %s\n",
+                cert == NULL ? "the file of --tls-cert holds no certificate in PEM"
+                : pkey == NULL
+                    ? "the file of --tls-key holds no unencrypted private key in PEM"
+                    : "the certificate of --tls-cert is not one of the key of --tls-key");
+    EVP_PKEY_free(pkey);
+    X509_free(cert);
+    BIO_free(key_text);
+    BIO_free(cert_text);
+    return ok;
+}
+
 bool tls_load(const options *o, tls_files *out)
 {
-    char cert_path[512], key_path[512];
+    char cert_path[PATH_SIZE], key_path[PATH_SIZE];
 
     *out = (tls_files){0};
     if (o->tls_cert == NULL && o->tls_folder == NULL)
@@ -111,7 +136,7 @@ bool tls_load(const options *o, tls_files *out)
     }
     out->certificate = read_file(cert_path);
     out->key = read_file(key_path);
-    if (out->certificate != NULL && out->key != NULL)
+    if (out->certificate != NULL && out->key != NULL && fit_together(out))
         return true;
     tls_clear(out);
     return false;

@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define OPTIONS_MAX 16
+#define OPTIONS_MAX 32
 
 static void set_environment(const test_server *server)
 {
@@ -56,6 +56,36 @@ void test_server_start(test_server *server, const char *const *options)
     fclose(stream);
     assert_true(server->url[0] != '\0');
     set_environment(server);
+}
+
+int test_server_run(const char *const *options, char *said, size_t size)
+{
+    const char *argv[OPTIONS_MAX] = {KMS_LOCAL};
+    int n = 1, out[2], status = 0;
+    size_t len = 0;
+    ssize_t got;
+    pid_t pid;
+
+    while (*options != NULL && n < OPTIONS_MAX - 1)
+        argv[n++] = *options++;
+    assert_int_equal(pipe(out), 0);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        dup2(out[1], STDOUT_FILENO);
+        dup2(out[1], STDERR_FILENO);
+        close(out[0]);
+        close(out[1]);
+        execv(argv[0], (char *const *)(uintptr_t)argv);
+        _exit(127);
+    }
+    close(out[1]);
+    while (len < size - 1 && (got = read(out[0], said + len, size - 1 - len)) > 0)
+        len += (size_t)got;
+    said[len] = '\0';
+    close(out[0]);
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 void test_server_stop(test_server *server)

@@ -3,6 +3,7 @@
 #define KMS_TESTS_SERVER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 typedef struct test_server {
@@ -15,6 +16,10 @@ typedef struct test_server {
  * variables of this process at it. Fails the test otherwise. */
 void test_server_start(test_server *server, const char *const *options);
 void test_server_stop(test_server *server);
+
+/* Runs KMS_LOCAL with options that let it end at once: returns its exit status, collects what it
+ * says on standard output and standard error. */
+int test_server_run(const char *const *options, char *said, size_t size);
 
 /* The number of requests of one operation since the last reset, or of connections ("connections").
  */
