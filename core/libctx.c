@@ -11,6 +11,7 @@ kms_status kms_libctx_new(OSSL_LIB_CTX **out, kms_error *err)
     *out = NULL;
     if (libctx == NULL)
         return kms_fail(err, KMS_E_NO_MEMORY, "OpenSSL library context");
+    /* The context owns the provider and unloads it when it is freed. */
     if (OSSL_PROVIDER_load(libctx, "default") == NULL) {
         OSSL_LIB_CTX_free(libctx);
         return kms_fail(err, KMS_E_INTERNAL, "OpenSSL's default provider can't be loaded");
@@ -19,17 +20,8 @@ kms_status kms_libctx_new(OSSL_LIB_CTX **out, kms_error *err)
     return KMS_OK;
 }
 
-static int unload(OSSL_PROVIDER *provider, void *arg)
-{
-    (void)arg;
-    return OSSL_PROVIDER_unload(provider);
-}
-
 void kms_libctx_free(OSSL_LIB_CTX *libctx)
 {
-    /* The context knows its provider, but would not give back the reference that loading took. */
-    if (libctx != NULL)
-        OSSL_PROVIDER_do_all(libctx, unload, NULL);
     OSSL_LIB_CTX_free(libctx);
 }
 

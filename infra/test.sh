@@ -70,10 +70,20 @@ scripts_are_clean() {
     git ls-files '*.sh' .ci/run | xargs shellcheck -x
 }
 
-tidy_is_clean() {
-    git ls-files '*.c' | xargs -P "$(nproc)" -n 1 \
-        clang-tidy -p build/dev --quiet 2>>build/tidy.err >build/tidy.log ||
-        { cat build/tidy.log; return 1; }
+# tidy PRESET: clang-tidy on the C files named on standard input, as that preset builds them. One
+# file at a time: version 14 mixes up variable arguments between files.
+tidy() {
+    cmake --preset "$1" >"build/tidy-$1.err" || return 1
+    xargs -P "$(nproc)" -n 1 clang-tidy -p "build/$1" --quiet \
+        2>>"build/tidy-$1.err" >"build/tidy-$1.log" || { cat "build/tidy-$1.log"; return 1; }
+}
+
+sources_are_tidy() {
+    git ls-files '*.c' ':!tests/fuzz' | tidy dev
+}
+
+fuzzers_are_tidy() {
+    git ls-files 'tests/fuzz/*.c' | tidy fuzz
 }
 
 stage_format() {
@@ -89,8 +99,8 @@ stage_dev() {
 }
 
 stage_tidy() {
-    check cmake --preset dev >build/tidy.err
-    check tidy_is_clean
+    check sources_are_tidy
+    check fuzzers_are_tidy
 }
 
 stage_clang() {
@@ -98,7 +108,7 @@ stage_clang() {
 }
 
 stage_release() {
-    test_preset release
+    test_preset release -LE interop
 }
 
 stage_asan() {

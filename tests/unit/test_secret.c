@@ -10,8 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* The sanitizers replace the heap by plain allocations: what is about pages is tested without. */
-#if defined(__SANITIZE_ADDRESS__)
+/* AddressSanitizer replaces the heap by plain allocations, and ThreadSanitizer makes mlock do
+ * nothing: what is about locked pages is tested without them. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define HEAP_IS_PAGES 0
 #else
 #define HEAP_IS_PAGES 1
