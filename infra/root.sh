@@ -50,6 +50,11 @@ unpack_root() {
     mkdir -p "$1"
     tar -C "$1" --numeric-owner -xpf "$tar"
     cp -L /etc/resolv.conf /etc/hosts "$1/etc/"
+    # Where a proxy on the way makes certificates of its own, npm is told so by this.
+    if [ -f "${NODE_EXTRA_CA_CERTS:-}" ]; then
+        cp -L "$NODE_EXTRA_CA_CERTS" "$1/etc/network-ca.pem"
+        echo NODE_EXTRA_CA_CERTS=/etc/network-ca.pem >>"$1/etc/environment"
+    fi
 }
 
 drop_root() {
