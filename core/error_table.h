@@ -16,6 +16,7 @@ X(CONFIG_FILE,           CKR_GENERAL_ERROR,            2, "configuration file ca
 X(CONFIG_SYNTAX,         CKR_GENERAL_ERROR,            2, "configuration file is not valid", "correct the line; the syntax is that of openssl.cnf") \
 X(CONFIG_UNKNOWN,        CKR_GENERAL_ERROR,            2, "unknown setting", "correct the name; kms.conf(5) lists all settings") \
 X(CONFIG_VALUE,          CKR_GENERAL_ERROR,            2, "setting has an invalid value", "correct the value; kms.conf(5) lists what is allowed") \
+X(PROVIDER_ORDER,        CKR_GENERAL_ERROR,            2, "OpenSSL's provider default is not active before kms", "activate default first: -provider default -provider kms, or list it before kms in openssl.cnf") \
 X(DISABLED,              CKR_FUNCTION_REJECTED,        3, "KMS encryption is disabled", "set KMS_ENCRYPTION_ENABLED=true or remove encryption_enabled from the configuration") \
 X(REGION_MISSING,        CKR_FUNCTION_REJECTED,        2, "no AWS region is configured", "set region in kms.conf, AWS_REGION, or use a key ARN") \
 X(REGION_NOT_ALLOWED,    CKR_FUNCTION_REJECTED,        3, "region is outside the allowed set", "use an AWS region in an EU member state; see residency and allowed_regions in kms.conf(5)") \
@@ -48,6 +49,7 @@ X(KEY_USAGE,             CKR_KEY_FUNCTION_NOT_PERMITTED, 5, "key is made for ano
 X(KEY_UNAVAILABLE,       CKR_DEVICE_ERROR,             5, "key is unavailable at the moment", "try again; if it stays, look at the key's state in KMS") \
 X(INCORRECT_KEY,         CKR_ENCRYPTED_DATA_INVALID,   7, "ciphertext belongs to another key", "decrypt it with the key that encrypted it") \
 X(NOT_EXPORTABLE,        CKR_KEY_UNEXTRACTABLE,        3, "key material of a KMS key cannot be exported", "use the key by its address; it never leaves KMS") \
+X(TEMPLATE,              CKR_TEMPLATE_INCONSISTENT,    3, "template asks for what a setting forbids", "leave the attribute out, or change the setting named; see kms.conf(5)") \
 X(REQUEST_REFUSED,       CKR_FUNCTION_FAILED,          6, "KMS refused the request", "the detail says what KMS did not accept") \
 X(LIMIT,                 CKR_DEVICE_ERROR,             6, "a quota of KMS is reached", "remove what is not needed or ask AWS for a higher quota") \
 X(THROTTLED,             CKR_DEVICE_ERROR,             6, "KMS is throttling requests", "try again later; cache data keys or ask AWS for a higher request quota") \

@@ -17,7 +17,7 @@ packages_build=(
 # To test: other compilers, analysers, foreign AWS clients, consumers.
 packages_test=(
     clang clang-format clang-tidy libclang-rt-14-dev shellcheck p11-kit p11-kit-modules
-    awscli python3-botocore nodejs npm curl binutils git man-db dpkg-dev file mmdebstrap
+    awscli python3-botocore nodejs npm curl binutils valgrind git man-db dpkg-dev file mmdebstrap
 )
 
 say() {

@@ -55,14 +55,15 @@ static int wrap_set_ctx_params(void *data, const OSSL_PARAM params[])
 {
     wrap_context *ctx = data;
 
-    return params == NULL || operation_context_set(&ctx->operation, ctx->provider, params);
+    return operation_context_set(&ctx->operation, ctx->provider, params);
 }
 
 static int wrap_init(void *data, void *key, const OSSL_PARAM params[])
 {
     wrap_context *ctx = data;
 
-    return operation_context_init(&ctx->operation, key) && wrap_set_ctx_params(ctx, params);
+    return operation_context_init(&ctx->operation, ctx->provider, key) &&
+           wrap_set_ctx_params(ctx, params);
 }
 
 static const OSSL_PARAM *wrap_settable_ctx_params(void *data, void *provider)

@@ -4,6 +4,7 @@
 #include "provider/provider.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static OSSL_FUNC_encoder_newctx_fn encoder_newctx;
 static OSSL_FUNC_encoder_freectx_fn encoder_freectx;
@@ -28,28 +29,45 @@ static int encoder_does_selection(void *provider, int selection)
     return 1;
 }
 
+/* The application's BIO reports its own errors. */
+static int write_all(const kms_provider *provider, OSSL_CORE_BIO *out, const char *text, size_t len)
+{
+    size_t written = 0;
+
+    while (len > 0) {
+        if (provider->bio_write == NULL || !provider->bio_write(out, text, len, &written))
+            return 0;
+        text += written;
+        len -= written;
+    }
+    return 1;
+}
+
 static int encode_text(void *data, OSSL_CORE_BIO *out, const void *object,
                        const OSSL_PARAM abstract[], int selection,
                        OSSL_PASSPHRASE_CALLBACK *callback, void *arg)
 {
     const kms_provider *provider = data;
     const provider_key *key = object;
-    char text[512];
-    size_t written = 0;
-    int len;
+    char *text = NULL;
+    int len, ok;
 
     (void)abstract;
     (void)selection;
     (void)callback;
     (void)arg;
-    if (key == NULL || key->key == NULL || provider->bio_write == NULL)
-        return 0;
-    len = snprintf(text, sizeof(text),
+    if (key == NULL || key->key == NULL)
+        return provider_raise_status(provider, KMS_E_KEY_MISSING, "the object holds no KMS key");
+    len = asprintf(&text,
                    "KMS key, its material stays in KMS\nARN: %s\nKey spec: %s\nKey usage: %s\n"
                    "Region: %s\n",
                    kms_key_arn(key->key), kms_key_spec(key->key), kms_key_usage(key->key),
                    kms_key_region(key->key));
-    return len > 0 && provider->bio_write(out, text, (size_t)len, &written);
+    if (len < 0)
+        return provider_raise_status(provider, KMS_E_NO_MEMORY, "text of a key");
+    ok = write_all(provider, out, text, (size_t)len);
+    free(text);
+    return ok;
 }
 
 static int encode_refuse(void *data, OSSL_CORE_BIO *out, const void *object,

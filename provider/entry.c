@@ -1,5 +1,9 @@
 /* Entry point of the provider: what OpenSSL asks first, and the table of operations. Making the
- * provider reads the configuration and nothing else: no connection, no libcurl. */
+ * provider reads the configuration and nothing else: no connection, no libcurl.
+ *
+ * A configuration that is refused does not fail the making: while OpenSSL loads openssl.cnf it
+ * drops such errors, and a program would then hear no more than that there is no scheme "kms".
+ * Instead each use of the provider is refused, with the reason. */
 #include "include/kms/kms_provider.h"
 #include "provider/provider.h"
 
@@ -82,11 +86,11 @@ static const OSSL_PARAM *gettable_params(void *provider)
     return params;
 }
 
-static int get_params(void *provider, OSSL_PARAM params[])
+static int get_params(void *data, OSSL_PARAM params[])
 {
+    const kms_provider *provider = data;
     OSSL_PARAM *p;
 
-    (void)provider;
     if ((p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_NAME)) != NULL &&
         !OSSL_PARAM_set_utf8_ptr(p, "AWS KMS keys, kept in the EU"))
         return 0;
@@ -97,7 +101,7 @@ static int get_params(void *provider, OSSL_PARAM params[])
         !OSSL_PARAM_set_utf8_ptr(p, KMS_VERSION))
         return 0;
     if ((p = OSSL_PARAM_locate(params, OSSL_PROV_PARAM_STATUS)) != NULL &&
-        !OSSL_PARAM_set_int(p, 1))
+        !OSSL_PARAM_set_int(p, provider->client != NULL))
         return 0;
     return 1;
 }
@@ -138,7 +142,7 @@ static void teardown(void *data)
 {
     kms_provider *provider = data;
 
-    if (atomic_load(&process_ends)) {
+    if (provider->client != NULL && atomic_load(&process_ends)) {
         kms_client_abandon(provider->client);
         provider->next = abandoned;
         abandoned = provider;
@@ -184,9 +188,6 @@ static void take_upcalls(kms_provider *provider, section *s, const OSSL_DISPATCH
         case OSSL_FUNC_CORE_NEW_ERROR:
             provider->new_error = OSSL_FUNC_core_new_error(in);
             break;
-        case OSSL_FUNC_CORE_SET_ERROR_DEBUG:
-            provider->set_error_debug = OSSL_FUNC_core_set_error_debug(in);
-            break;
         case OSSL_FUNC_CORE_VSET_ERROR:
             provider->vset_error = OSSL_FUNC_core_vset_error(in);
             break;
@@ -210,18 +211,14 @@ __attribute__((visibility("default"))) int OSSL_provider_init(const OSSL_CORE_HA
     kms_provider *provider = calloc(1, sizeof(*provider));
     section settings = {.handle = handle};
     kms_config_given given = {.lookup = lookup, .arg = &settings};
-    kms_error err = {0};
 
     if (provider == NULL)
         return 0;
     pthread_once(&exit_once, register_exit);
     provider->handle = handle;
     take_upcalls(provider, &settings, in);
-    if (kms_client_open(&given, &provider->client, &err) != KMS_OK) {
-        provider_raise(provider, &err);
-        free(provider);
-        return 0;
-    }
+    kms_client_open(&given, &provider->client, &provider->fault);
+    provider_check_order(provider, in);
     *out = provider_functions;
     *context = provider;
     return 1;

@@ -17,11 +17,7 @@ int provider_raise(const kms_provider *provider, const kms_error *err)
 
     if (provider->new_error == NULL || provider->vset_error == NULL)
         return 0;
-    /* OpenSSL asks for our sentences only after init: before that, the data has them too. */
-    if (provider->client == NULL)
-        kms_error_text(err, text, sizeof(text));
-    else
-        kms_error_explain(err, text, sizeof(text));
+    kms_error_explain(err, text, sizeof(text));
     provider->new_error(provider->handle);
     vset(provider, (uint32_t)err->status, "%s", text);
     return 0;

@@ -22,6 +22,8 @@ static OSSL_FUNC_kem_encapsulate_fn kem_encapsulate;
 static OSSL_FUNC_kem_decapsulate_fn kem_decapsulate;
 static OSSL_FUNC_kem_set_ctx_params_fn kem_set_ctx_params;
 static OSSL_FUNC_kem_settable_ctx_params_fn kem_settable_ctx_params;
+static OSSL_FUNC_kem_get_ctx_params_fn kem_get_ctx_params;
+static OSSL_FUNC_kem_gettable_ctx_params_fn kem_gettable_ctx_params;
 
 static void *kem_newctx(void *provider)
 {
@@ -62,23 +64,30 @@ static void *kem_dupctx(void *data)
 static int kem_set_ctx_params(void *data, const OSSL_PARAM params[])
 {
     kem_context *ctx = data;
-    const OSSL_PARAM *p;
+    const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_DATA_KEY_BYTES);
+    size_t bytes = ctx->bytes;
 
-    if (params == NULL)
-        return 1;
-    p = OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_DATA_KEY_BYTES);
-    if (p != NULL &&
-        (!OSSL_PARAM_get_size_t(p, &ctx->bytes) || ctx->bytes == 0 || ctx->bytes > KMS_RANDOM_MAX))
+    if (p != NULL && (!OSSL_PARAM_get_size_t(p, &bytes) || bytes == 0 || bytes > KMS_RANDOM_MAX))
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT,
                                      "data-key-bytes must be from 1 to 1024");
+    ctx->bytes = bytes;
     return operation_context_set(&ctx->operation, ctx->provider, params);
+}
+
+static int kem_get_ctx_params(void *data, OSSL_PARAM params[])
+{
+    const kem_context *ctx = data;
+    OSSL_PARAM *p = OSSL_PARAM_locate(params, KMS_PROVIDER_PARAM_DATA_KEY_BYTES);
+
+    return p == NULL || OSSL_PARAM_set_size_t(p, ctx->bytes);
 }
 
 static int kem_init(void *data, void *key, const OSSL_PARAM params[])
 {
     kem_context *ctx = data;
 
-    return operation_context_init(&ctx->operation, key) && kem_set_ctx_params(ctx, params);
+    return operation_context_init(&ctx->operation, ctx->provider, key) &&
+           kem_set_ctx_params(ctx, params);
 }
 
 static const OSSL_PARAM *kem_settable_ctx_params(void *data, void *provider)
@@ -94,6 +103,43 @@ static const OSSL_PARAM *kem_settable_ctx_params(void *data, void *provider)
     return params;
 }
 
+static const OSSL_PARAM *kem_gettable_ctx_params(void *data, void *provider)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_size_t(KMS_PROVIDER_PARAM_DATA_KEY_BYTES, NULL),
+        OSSL_PARAM_END,
+    };
+
+    (void)data;
+    (void)provider;
+    return params;
+}
+
+static int sizes(const kem_context *ctx, size_t *out_len, size_t *secret_len)
+{
+    if (out_len != NULL)
+        *out_len = KMS_CIPHERTEXT_MAX;
+    if (secret_len != NULL)
+        *secret_len = ctx->bytes;
+    return 1;
+}
+
+static int give_data_key(const kem_context *ctx, const kms_secret *plaintext,
+                         const kms_buffer *wrapped, unsigned char *out, size_t *out_len,
+                         unsigned char *secret, size_t *secret_len)
+{
+    if (*out_len < wrapped->len)
+        return provider_raise_status(ctx->provider, KMS_E_BUFFER_TOO_SMALL,
+                                     "the wrapped data key does not fit");
+    memcpy(out, wrapped->data, wrapped->len);
+    *out_len = wrapped->len;
+    memcpy(secret, plaintext->data, plaintext->len);
+    *secret_len = plaintext->len;
+    return 1;
+}
+
+/* The lengths say how much room there is, although OpenSSL before 3.2 did not ask its callers to
+ * set them: nothing is ever written on trust. */
 static int kem_encapsulate(void *data, unsigned char *out, size_t *out_len, unsigned char *secret,
                            size_t *secret_len)
 {
@@ -104,28 +150,20 @@ static int kem_encapsulate(void *data, unsigned char *out, size_t *out_len, unsi
     kms_error err = {0};
     int ok;
 
-    if (out == NULL) {
-        if (out_len != NULL)
-            *out_len = KMS_CIPHERTEXT_MAX;
-        if (secret_len != NULL)
-            *secret_len = ctx->bytes;
-        return 1;
-    }
-    /* Before 3.2 OpenSSL's callers may leave the lengths unset; then the buffers must be large. */
+    if (out == NULL)
+        return sizes(ctx, out_len, secret_len);
+    if (out_len == NULL || secret == NULL || secret_len == NULL)
+        return provider_raise_status(ctx->provider, KMS_E_ARGUMENT,
+                                     "both buffers and both lengths are needed");
+    if (*secret_len < ctx->bytes)
+        return provider_raise_status(ctx->provider, KMS_E_BUFFER_TOO_SMALL,
+                                     "the data key does not fit");
     ok = operation_context_merged(&ctx->operation, ctx->provider, &context);
     if (ok && kms_client_data_key(ctx->provider->client, ctx->operation.key->key, ctx->bytes,
                                   context, &plaintext, &wrapped, &err) != KMS_OK)
         ok = provider_raise(ctx->provider, &err);
-    if (ok && (*out_len < wrapped.len || (secret_len != NULL && *secret_len < plaintext.len)))
-        ok = provider_raise_status(ctx->provider, KMS_E_BUFFER_TOO_SMALL,
-                                   "the wrapped data key does not fit");
-    if (ok) {
-        memcpy(out, wrapped.data, wrapped.len);
-        *out_len = wrapped.len;
-        memcpy(secret, plaintext.data, plaintext.len);
-        if (secret_len != NULL)
-            *secret_len = plaintext.len;
-    }
+    if (ok)
+        ok = give_data_key(ctx, &plaintext, &wrapped, out, out_len, secret, secret_len);
     kms_secret_clear(&plaintext);
     kms_buffer_clear(&wrapped);
     kms_context_free(context);
@@ -141,6 +179,8 @@ static int kem_decapsulate(void *data, unsigned char *out, size_t *out_len, cons
     kms_error err = {0};
     int ok;
 
+    if (out_len == NULL)
+        return provider_raise_status(ctx->provider, KMS_E_ARGUMENT, "the length is needed");
     if (out == NULL) {
         *out_len = KMS_RANDOM_MAX;
         return 1;
@@ -176,5 +216,7 @@ const OSSL_DISPATCH provider_kem_functions[] = {
     FUNCTION(DECAPSULATE, kem_decapsulate),
     FUNCTION(SET_CTX_PARAMS, kem_set_ctx_params),
     FUNCTION(SETTABLE_CTX_PARAMS, kem_settable_ctx_params),
+    FUNCTION(GET_CTX_PARAMS, kem_get_ctx_params),
+    FUNCTION(GETTABLE_CTX_PARAMS, kem_gettable_ctx_params),
     {0, NULL},
 };

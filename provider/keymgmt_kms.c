@@ -1,5 +1,6 @@
 /* Key management of the type KMS: an opaque symmetric key. There is nothing to generate, import or
  * export: the material never leaves KMS. */
+#include "include/kms/kms_provider.h"
 #include "provider/provider.h"
 
 #include <openssl/core_names.h>
@@ -73,7 +74,7 @@ static void *keymgmt_dup(const void *key, int selection)
 /* A reference is the pointer that the store put there; it passes to the caller. */
 static void *keymgmt_load(const void *reference, size_t size)
 {
-    provider_key *key = NULL;
+    void *key = NULL;
 
     if (reference == NULL || size != sizeof(key))
         return NULL;
@@ -94,16 +95,17 @@ static int keymgmt_match(const void *a, const void *b, int selection)
 {
     const provider_key *x = a, *y = b;
 
-    (void)selection;
+    if ((selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == 0)
+        return 1; /* parameters: there are none that could differ */
     return x->key != NULL && y->key != NULL &&
            strcmp(kms_key_arn(x->key), kms_key_arn(y->key)) == 0;
 }
 
 static int keymgmt_get_params(void *data, OSSL_PARAM params[])
 {
+    const provider_key *key = data;
     OSSL_PARAM *p;
 
-    (void)data;
     if ((p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_BITS)) != NULL &&
         !OSSL_PARAM_set_int(p, KEY_BITS))
         return 0;
@@ -112,6 +114,9 @@ static int keymgmt_get_params(void *data, OSSL_PARAM params[])
         return 0;
     if ((p = OSSL_PARAM_locate(params, OSSL_PKEY_PARAM_MAX_SIZE)) != NULL &&
         !OSSL_PARAM_set_int(p, KMS_CIPHERTEXT_MAX))
+        return 0;
+    if ((p = OSSL_PARAM_locate(params, KMS_PROVIDER_PARAM_ARN)) != NULL &&
+        (key->key == NULL || !OSSL_PARAM_set_utf8_string(p, kms_key_arn(key->key))))
         return 0;
     return 1;
 }
@@ -122,6 +127,7 @@ static const OSSL_PARAM *keymgmt_gettable_params(void *provider)
         OSSL_PARAM_int(OSSL_PKEY_PARAM_BITS, NULL),
         OSSL_PARAM_int(OSSL_PKEY_PARAM_SECURITY_BITS, NULL),
         OSSL_PARAM_int(OSSL_PKEY_PARAM_MAX_SIZE, NULL),
+        OSSL_PARAM_utf8_string(KMS_PROVIDER_PARAM_ARN, NULL, 0),
         OSSL_PARAM_END,
     };
 

@@ -1,16 +1,20 @@
 #include "include/kms/kms_provider.h"
 #include "provider/provider.h"
 
+#include <openssl/crypto.h>
 #include <openssl/params.h>
 #include <string.h>
 
-int operation_context_init(operation_context *ctx, provider_key *key)
+int operation_context_init(operation_context *ctx, const kms_provider *provider, provider_key *key)
 {
-    if (key == NULL) /* the same key again */
-        return ctx->key != NULL;
-    provider_key *fresh = provider_key_ref(key);
+    /* Each init starts without a context, also with the key that is there already. */
+    if (key == NULL)
+        key = ctx->key;
+    if (key == NULL || key->key == NULL)
+        return provider_raise_status(provider, KMS_E_KEY_MISSING, "the object holds no KMS key");
+    key = provider_key_ref(key);
     operation_context_clear(ctx);
-    ctx->key = fresh;
+    ctx->key = key;
     return 1;
 }
 
@@ -35,23 +39,34 @@ void operation_context_clear(operation_context *ctx)
     *ctx = (operation_context){0};
 }
 
-int operation_context_set(operation_context *ctx, const kms_provider *provider,
-                          const OSSL_PARAM params[])
+static int add_text(operation_context *ctx, const kms_provider *provider, const char *text)
 {
-    const OSSL_PARAM *param = OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_CONTEXT);
     kms_error err = {0};
-    const char *text = NULL;
 
-    if (param == NULL)
-        return 1;
-    if (!OSSL_PARAM_get_utf8_string_ptr(param, &text) || text == NULL)
-        return provider_raise_status(provider, KMS_E_CONTEXT_SYNTAX,
-                                     "the parameter context is not a UTF-8 string");
     if (ctx->context == NULL && (ctx->context = kms_context_new()) == NULL)
         return provider_raise_status(provider, KMS_E_NO_MEMORY, "encryption context");
     if (kms_context_parse(ctx->context, text, strlen(text), &err) != KMS_OK)
         return provider_raise(provider, &err);
     return 1;
+}
+
+int operation_context_set(operation_context *ctx, const kms_provider *provider,
+                          const OSSL_PARAM params[])
+{
+    int ok = 1;
+
+    for (const OSSL_PARAM *p = params; ok && p != NULL && p->key != NULL; p++) {
+        char *text = NULL; /* a copy, since a parameter may have a length and no terminator */
+        if (strcmp(p->key, KMS_PROVIDER_PARAM_CONTEXT) != 0)
+            continue;
+        if (p->data != NULL && OSSL_PARAM_get_utf8_string(p, &text, 0))
+            ok = add_text(ctx, provider, text);
+        else
+            ok = provider_raise_status(provider, KMS_E_CONTEXT_SYNTAX,
+                                       "the parameter context is not a UTF-8 string");
+        OPENSSL_free(text);
+    }
+    return ok;
 }
 
 int operation_context_merged(const operation_context *ctx, const kms_provider *provider,

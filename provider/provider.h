@@ -14,10 +14,10 @@ typedef struct kms_provider {
     struct kms_provider *next; /* among those that process exit left */
     const OSSL_CORE_HANDLE *handle;
     OSSL_FUNC_core_new_error_fn *new_error;
-    OSSL_FUNC_core_set_error_debug_fn *set_error_debug;
     OSSL_FUNC_core_vset_error_fn *vset_error;
     OSSL_FUNC_BIO_write_ex_fn *bio_write;
-    kms_client *client;
+    kms_client *client; /* NULL: fault says why */
+    kms_error fault;
 } kms_provider;
 
 /* A symmetric KMS key as an EVP_PKEY's key data. Counted references; never changes once loaded. */
@@ -33,6 +33,10 @@ provider_key *provider_key_new(kms_provider *provider, kms_key *key, kms_context
 provider_key *provider_key_ref(provider_key *key);
 void provider_key_free(provider_key *key);
 
+/* Says in the log, once in a process, that neither default nor fips is active before kms. in: what
+ * OSSL_provider_init got. */
+void provider_check_order(const kms_provider *provider, const OSSL_DISPATCH *in);
+
 /* Puts an error into the application's error queue: the sentence is the reason, the rest its data.
  * Returns 0, what most provider functions return when they fail. */
 int provider_raise(const kms_provider *provider, const kms_error *err);
@@ -44,11 +48,13 @@ typedef struct operation_context {
     kms_context *context; /* NULL: nothing was set yet */
 } operation_context;
 
-int operation_context_init(operation_context *ctx, provider_key *key);
+/* Takes a reference to key, or keeps the one that is there where key is NULL, and drops the
+ * context. Fails without a key. */
+int operation_context_init(operation_context *ctx, const kms_provider *provider, provider_key *key);
 int operation_context_copy(operation_context *to, const operation_context *from);
 void operation_context_clear(operation_context *ctx);
 
-/* Handles the parameter "context", if it is among params. */
+/* Handles each parameter "context" among params, which may be NULL. */
 int operation_context_set(operation_context *ctx, const kms_provider *provider,
                           const OSSL_PARAM params[]);
 

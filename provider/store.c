@@ -1,5 +1,4 @@
-/* Store loader for the scheme kms: — one key by its address, or the names of all with bare "kms:".
- */
+/* Store loader for the scheme kms: one key by its address, or the addresses of all with "kms:". */
 #include "include/kms/kms_provider.h"
 #include "provider/provider.h"
 
@@ -14,8 +13,10 @@
 typedef struct store_context {
     kms_provider *provider;
     kms_address address;
-    int expect; /* OSSL_STORE_INFO_*, 0: anything */
-    bool done;
+    char *query;     /* "?region=…" as it was given, or "": the listed addresses carry it too */
+    kms_error fault; /* of the address, said at the first load */
+    int expect;      /* OSSL_STORE_INFO_*, 0: anything */
+    bool failed, done;
     char **names; /* of a listing */
     size_t count, next;
 } store_context;
@@ -27,20 +28,22 @@ static OSSL_FUNC_store_load_fn store_load;
 static OSSL_FUNC_store_eof_fn store_eof;
 static OSSL_FUNC_store_close_fn store_close;
 
-/* Only the address is read here: KMS is asked when something is loaded. */
+/* Only the address is read here: KMS is asked when something is loaded. A bad address is an error
+ * of the first load: one of opening would stand behind what OpenSSL's own loaders have to say. */
 static void *store_open(void *provider, const char *uri)
 {
     store_context *ctx = calloc(1, sizeof(*ctx));
-    kms_error err = {0};
+    const char *query = strchr(uri, '?');
 
-    if (ctx == NULL)
-        return NULL;
-    ctx->provider = provider;
-    if (kms_address_parse(uri, &ctx->address, &err) != KMS_OK) {
-        provider_raise(ctx->provider, &err);
+    if (ctx != NULL)
+        ctx->query = strdup(query != NULL ? query : "");
+    if (ctx == NULL || ctx->query == NULL) {
         free(ctx);
+        provider_raise_status(provider, KMS_E_NO_MEMORY, "key store");
         return NULL;
     }
+    ctx->provider = provider;
+    kms_address_parse(uri, &ctx->address, &ctx->fault);
     return ctx;
 }
 
@@ -50,6 +53,7 @@ static int store_close(void *data)
 
     kms_address_clear(&ctx->address);
     kms_client_list_free(ctx->names, ctx->count);
+    free(ctx->query);
     free(ctx);
     return 1;
 }
@@ -65,11 +69,18 @@ static const OSSL_PARAM *store_settable_ctx_params(void *provider)
     return params;
 }
 
+/* A search that were ignored would find keys that nobody looked for. */
 static int store_set_ctx_params(void *data, const OSSL_PARAM params[])
 {
+    static const char *const searches[] = {OSSL_STORE_PARAM_SUBJECT, OSSL_STORE_PARAM_ISSUER,
+                                           OSSL_STORE_PARAM_FINGERPRINT, OSSL_STORE_PARAM_ALIAS};
     store_context *ctx = data;
     const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, OSSL_STORE_PARAM_EXPECT);
 
+    for (size_t i = 0; i < sizeof(searches) / sizeof(searches[0]); i++)
+        if (OSSL_PARAM_locate_const(params, searches[i]) != NULL)
+            return provider_raise_status(ctx->provider, KMS_E_KEY_ADDRESS,
+                                         "keys are found by their address, not by a search");
     return p == NULL || OSSL_PARAM_get_int(p, &ctx->expect);
 }
 
@@ -77,6 +88,7 @@ static int give_object(int type, const char *data_type, provider_key *key, OSSL_
                        void *arg)
 {
     /* The reference passes to keymgmt_load, which empties it; what stays here is freed here. */
+    void *reference = key;
     char name[16];
     OSSL_PARAM params[4];
     int ok;
@@ -84,10 +96,11 @@ static int give_object(int type, const char *data_type, provider_key *key, OSSL_
     snprintf(name, sizeof(name), "%s", data_type);
     params[0] = OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type);
     params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE, name, 0);
-    params[2] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &key, sizeof(key));
+    params[2] = OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_REFERENCE, &reference,
+                                                  sizeof(reference));
     params[3] = OSSL_PARAM_construct_end();
     ok = callback(params, arg);
-    provider_key_free(key);
+    provider_key_free(reference);
     return ok;
 }
 
@@ -109,10 +122,6 @@ static int load_key(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
     kms_context *context = NULL;
     provider_key *object;
 
-    ctx->done = true;
-    if (ctx->expect != 0 && ctx->expect != OSSL_STORE_INFO_PKEY &&
-        ctx->expect != OSSL_STORE_INFO_PUBKEY)
-        return 1; /* nothing of that kind here: the end of the store, not an error */
     if (kms_client_key(ctx->provider->client, &ctx->address, &key, &err) != KMS_OK)
         return provider_raise(ctx->provider, &err);
     if (!kms_key_is_symmetric(key)) {
@@ -129,41 +138,77 @@ static int load_key(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
     object = provider_key_new(ctx->provider, key, context);
     if (object == NULL)
         return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "key");
+    ctx->done = true;
     return give_object(OSSL_OBJECT_PKEY, KMS_PROVIDER_KEY_TYPE, object, callback, arg);
+}
+
+/* An address names one secret key. Who looks for another kind finds an empty store, which is no
+ * error; only programs that ask for the public half (-pubin) would then fail without a reason. */
+static int load_expected(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
+{
+    switch (ctx->expect) {
+    case 0:
+    case OSSL_STORE_INFO_PKEY:
+        return load_key(ctx, callback, arg);
+    case OSSL_STORE_INFO_PUBKEY:
+        return provider_raise_status(ctx->provider, KMS_E_UNSUPPORTED,
+                                     "a symmetric KMS key has no public half: ask for the key "
+                                     "itself, without -pubin");
+    default:
+        ctx->done = true;
+        return 1;
+    }
 }
 
 static int load_name(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
 {
     kms_error err = {0};
-    char uri[512];
-    int type = OSSL_OBJECT_NAME;
+    char *uri = NULL;
+    int type = OSSL_OBJECT_NAME, ok;
     OSSL_PARAM params[3];
 
     if (ctx->names == NULL && kms_client_list(ctx->provider->client, &ctx->address, &ctx->names,
-                                              &ctx->count, &err) != KMS_OK) {
-        ctx->done = true;
+                                              &ctx->count, &err) != KMS_OK)
         return provider_raise(ctx->provider, &err);
-    }
-    if (ctx->next >= ctx->count) {
+    if (ctx->names == NULL || ctx->next >= ctx->count) {
         ctx->done = true;
         return 1;
     }
-    snprintf(uri, sizeof(uri), "kms:%s", ctx->names[ctx->next++]);
+    if (asprintf(&uri, "kms:%s%s", ctx->names[ctx->next++], ctx->query) < 0)
+        return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "key address");
     ctx->done = ctx->next == ctx->count;
     params[0] = OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type);
     params[1] = OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA, uri, 0);
     params[2] = OSSL_PARAM_construct_end();
-    return callback(params, arg);
+    ok = callback(params, arg);
+    free(uri);
+    return ok;
 }
 
 static int store_load(void *data, OSSL_CALLBACK *callback, void *arg,
                       OSSL_PASSPHRASE_CALLBACK *passphrase, void *passphrase_arg)
 {
     store_context *ctx = data;
+    int ok;
 
     (void)passphrase;
     (void)passphrase_arg;
-    return ctx->address.key != NULL ? load_key(ctx, callback, arg) : load_name(ctx, callback, arg);
+    /* OpenSSL takes a failure at the end of a store for the mere end: so the end comes only with
+     * the load after the failure. */
+    if (ctx->failed) {
+        ctx->done = true;
+        return 1;
+    }
+    if (ctx->provider->client == NULL)
+        ok = provider_raise(ctx->provider, &ctx->provider->fault);
+    else if (ctx->fault.status != KMS_OK)
+        ok = provider_raise(ctx->provider, &ctx->fault);
+    else
+        ok = ctx->address.key != NULL ? load_expected(ctx, callback, arg)
+                                      : load_name(ctx, callback, arg);
+    ctx->failed = !ok;
+    ctx->done = ctx->done && ok;
+    return ok;
 }
 
 static int store_eof(void *data)

@@ -207,7 +207,7 @@ static bool choose_spec(call *c, const key_spec **spec, const char **usage)
 
 bool op_create_key(call *c)
 {
-    const key_spec *spec;
+    const key_spec *spec = NULL;
     const char *usage, *description, *policy;
     const cJSON *tags;
 

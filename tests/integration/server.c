@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,6 +42,8 @@ void test_server_start(test_server *server, const char *const *options)
     server->pid = fork();
     assert_true(server->pid >= 0);
     if (server->pid == 0) {
+        /* A test that fails stops no server: it must not outlive the test and hold its output. */
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         dup2(out[1], STDOUT_FILENO);
         close(out[0]);
         close(out[1]);

@@ -11,7 +11,7 @@ static const char *const layers[] = {
     "arn context",
     "address residency log",
     "secret secret_heap",
-    "lock libctx",
+    "lock libctx exit",
     "credentials",
     "json endpoint",
     "sigv4 http",
