@@ -1,5 +1,5 @@
-/* DigestInfo (RFC 8017, A.2.4): a digest in DER with the name of its algorithm, which callers of raw
- * RSASSA-PKCS1-v1_5 give. KMS takes the two apart. */
+/* DigestInfo (RFC 8017, A.2.4): a digest in DER with the name of its algorithm, which callers of
+ * raw RSASSA-PKCS1-v1_5 give. KMS takes the two apart. */
 #ifndef KMS_CORE_DIGEST_INFO_H
 #define KMS_CORE_DIGEST_INFO_H
 

@@ -78,11 +78,16 @@ static int begin(const kms_provider *provider, const void *object, const kms_key
 {
     const provider_key *of = object;
 
-    if (of == NULL || of->key == NULL)
-        return provider_raise_status(provider, KMS_E_KEY_MISSING, "the object holds no KMS key");
+    *out = NULL;
+    if (of == NULL || of->key == NULL) {
+        provider_raise_status(provider, KMS_E_KEY_MISSING, "the object holds no KMS key");
+        return 0;
+    }
     *key = of->key;
     *out = BIO_new(BIO_s_mem());
-    return *out != NULL ? 1 : provider_raise_status(provider, KMS_E_NO_MEMORY, "encoded key");
+    if (*out == NULL)
+        provider_raise_status(provider, KMS_E_NO_MEMORY, "encoded key");
+    return *out != NULL;
 }
 
 static int encode_text(void *data, OSSL_CORE_BIO *out, const void *object,

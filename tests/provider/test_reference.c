@@ -18,13 +18,11 @@
 
 static test_server server;
 
-static const char *const uris[] = {"kms:alias/rsa",
-                                   "kms:alias/p256",
-                                   "kms:alias/p384",
-                                   "kms:alias/p521",
-                                   "kms:alias/k1",
-                                   "kms:alias/ed",
-                                   KEY "?context.dataType=credentials"};
+#define SYMMETRIC "kms:alias/matbakh-ai?context.dataType=credentials"
+
+static const char *const uris[] = {"kms:alias/rsa",  "kms:alias/p256", "kms:alias/p384",
+                                   "kms:alias/p521", "kms:alias/k1",   "kms:alias/ed",
+                                   SYMMETRIC};
 
 #define URIS (sizeof(uris) / sizeof(uris[0]))
 
