@@ -7,6 +7,7 @@ import argparse
 import os
 import socket
 import ssl
+import struct
 import sys
 import threading
 
@@ -40,6 +41,10 @@ class Work:
 
 def handshake(context, options):
     with socket.create_connection((options.address, options.port), WAIT) as plain:
+        if options.postgresql:
+            plain.sendall(struct.pack("!II", 8, 80877103))  # SSLRequest
+            if plain.recv(1) != b"S":
+                raise OSError("the server has no TLS")
         with context.wrap_socket(plain, server_hostname=options.host) as tls:
             if tls.session_reused:
                 raise ssl.SSLError("the session was resumed")
@@ -68,6 +73,7 @@ def main():
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--threads", type=int, default=8)
     parser.add_argument("--get", action="store_true", help="ask for a page each time")
+    parser.add_argument("--postgresql", action="store_true", help="ask for TLS as psql does")
     parser.add_argument("--until", help="stop when this file is there")
     parser.add_argument("address")
     parser.add_argument("port", type=int)
