@@ -20,7 +20,7 @@ set_up() {
     user=$(id -un) group=$(id -gn)
     [ "$(id -u)" -ne 0 ] || user=www-data group=www-data
     port=$(free_port)
-    settled "$examples/apache-site.conf" -e "s/8443/$port/" >apache-site.conf
+    configure apache-site.conf -e "s/8443/$port/"
 }
 
 starts() {
@@ -29,14 +29,14 @@ starts() {
     httpd=(SERVER_FOLDER="$work" SERVER_MPM="$1" SERVER_USER="$user" SERVER_GROUP="$group"
         /usr/sbin/apache2 -f "$work/apache.conf")
     : >apache-error.log
-    before=$(requests)
+    before=$(requests any)
     works "$1: configtest" with_kms "${httpd[@]}" -t
     serve "$1" "${httpd[@]}" -DFOREGROUND
     parent=$daemon
     await "$1" "$port"
     wait_until 20 grep -q 'resuming normal operations' apache-error.log ||
         bad "$1: does not start" apache-error.log
-    equal "$1: requests while it loads" "$before" "$(requests)"
+    equal "$1: requests while it loads" "$before" "$(requests any)"
 }
 
 each_key() {
@@ -47,9 +47,9 @@ each_key() {
         prints "$1: RSA, TLS $tls" "Protocol version: TLSv${tls/_/.}"
         handshake "$1: EC, TLS $tls" "$port" web.test ECDSA -tls$tls \
             -sigalgs ecdsa_secp256r1_sha256
-        before=$(requests)
+        before=$(requests any)
         handshake "$1: the ordinary key, TLS $tls" "$port" ordinary.test ECDSA -tls$tls
-        equal "$1: its requests" "$before" "$(requests)"
+        equal "$1: its requests" "$before" "$(requests any)"
     done
     works "$1: a page" clean curl -sS --fail --cacert ca.crt --resolve "web.test:$port:$address" \
         "https://web.test:$port/"
@@ -66,8 +66,8 @@ handshakes_cost() {
     equal "$1: handshakes" 1000 "$(many "$port" web.test 1000 --get 2>many.log || true)"
     equal "$1: requests of 1,000 handshakes" 1000 $(($(requests Sign) - before))
     # As many idle connections to KMS as there are threads, at most.
-    flat "$1: descriptors of a child" 16 "$fds" "$(most descriptors "${pids[@]}")"
-    flat "$1: kB of a child" 1024 "$rss" "$(most resident "${pids[@]}")"
+    flat "$1: descriptors of a child" 16 "$fds" descriptors "${pids[@]}"
+    flat "$1: kB of a child" 1024 "$rss" resident "${pids[@]}"
 }
 
 resumed() {
@@ -92,8 +92,8 @@ restarts_under_load() {
     say "  $1: $done_ handshakes during $restarts restarts"
     equal "$1: requests of these handshakes" "$done_" $(($(requests Sign) - before))
     flat "$1: descriptors of the parent after 5 restarts and all" 0 "$fds" \
-        "$(descriptors "$parent")"
-    flat "$1: kB of the parent after 5 restarts and all" 1024 "$rss" "$(resident "$parent")"
+        descriptors "$parent"
+    flat "$1: kB of the parent after 5 restarts and all" 1024 "$rss" resident "$parent"
 }
 
 nothing_logged() {
@@ -101,7 +101,7 @@ nothing_logged() {
     ! grep -E ':(alert|crit|emerg|error)\]' apache-error.log >alerts || bad "$1 has logged" alerts
 }
 
-consumer_start 240 "$@"
+consumer_start 480 "$@"
 set_up
 for mpm in prefork event; do
     starts $mpm

@@ -9,7 +9,7 @@
 # A script sources this file, calls consumer_start "$@", and consumer_end as its last line.
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-examples=$here/../../conf/examples
+conf=$here/../../conf
 openssl=/usr/bin/openssl
 python=/usr/bin/python3
 work=
@@ -39,9 +39,12 @@ consumer_start() {
     watchdog=$!
     # An address of this script alone: no other test has its ports.
     address=127.$((64 + ($$ >> 16) % 64)).$((($$ >> 8) % 256)).$((1 + $$ % 254))
-    cd "$work"
+    cd "$work" || exit 1
     plain=(PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$work" LC_ALL=C.UTF-8)
-    activation=(OPENSSL_CONF="$here/../../conf/openssl.cnf" OPENSSL_MODULES="$modules"
+    # A module folder as it is where the provider is installed: OpenSSL's own are there too.
+    mkdir modules
+    ln -s "$("$openssl" version -m | sed 's/^MODULESDIR: "\(.*\)"$/\1/')"/*.so "$modules/kms.so" modules
+    activation=(OPENSSL_CONF="$conf/openssl.cnf" OPENSSL_MODULES="$work/modules"
         KMS_PROVIDER_CONF="$work/kms.conf")
     # The servers change to another user: they must get through to their files.
     chmod 711 "$work"
@@ -53,7 +56,7 @@ become() {
     copy=$(mktemp -d "${TMPDIR:-/tmp}/kms-consumer.XXXXXX")
     mkdir -p "$copy/tests" "$copy/modules"
     cp -r "$here" "$copy/tests/consumers"
-    cp -r "$here/../../conf" "$here/../../examples" "$copy"
+    cp -r "$conf" "$here/../../examples" "$copy"
     cp "$modules/kms.so" "$copy/modules"
     cp "$local_server" "$copy/kms-local"
     chown -R "$1:" "$copy"
@@ -143,14 +146,6 @@ prints() {
 equal() {
     checks=$((checks + 1))
     [ "$2" = "$3" ] || bad "$1: $3 where $2 was due"
-}
-
-# flat TITLE GROWTH BEFORE AFTER: it has grown by no more than that.
-flat() {
-    checks=$((checks + 1))
-    say "  $1: $3 before, $4 after, may grow by $2"
-    # 0: there was nothing to measure.
-    { [ "$4" -gt 0 ] && [ "$4" -le $(($3 + $2)) ]; } || bad "$1: grew from $3 to $4, by more than $2"
 }
 
 # wait_until SECONDS COMMAND...: true as soon as the command succeeds, false after the time.
@@ -250,6 +245,26 @@ most() {
     say "$best"
 }
 
+# within BOUND MEASURE PID...: the most of them is no more, and is something.
+within() {
+    local bound=$1 now
+    shift
+    now=$(most "$@")
+    [ "$now" -gt 0 ] && [ "$now" -le "$bound" ]
+}
+
+# flat TITLE GROWTH BEFORE MEASURE PID...: it has grown by no more than that, as soon as the server
+# has closed what its clients have left.
+flat() {
+    local title=$1 growth=$2 before=$3 after grown=false
+    shift 3
+    checks=$((checks + 1))
+    wait_until 10 within $((before + growth)) "$@" || grown=true
+    after=$(most "$@")
+    say "  $title: $before before, $after after, may grow by $growth"
+    [ "$grown" = false ] || bad "$title: $after where $before was"
+}
+
 # --- KMS, and what is made with its keys ---
 
 # clean COMMAND...: in an environment that knows nothing of KMS, with a deadline.
@@ -269,13 +284,13 @@ serve() {
     start "$name" env -i "${plain[@]}" "${activation[@]}" "$@"
 }
 
-# settled FILE [SED-ARGUMENT...]: an example configuration on standard output, with the paths,
-# address and ports of this script.
-settled() {
-    local file=$1
+# configure NAME [SED-ARGUMENT...]: writes the example configuration of this name, with the folder and
+# the address of this script.
+configure() {
+    local name=$1
     shift
-    sed -e "s,/etc/kms-provider/tls,$work,g" -e "s,/etc/kms-provider,$work,g" \
-        -e "s,127\.0\.0\.1,$address,g" "$@" "$file"
+    sed -e "s,/etc/kms-provider/tls,$work,g" -e "s,127\.0\.0\.1,$address,g" "$@" \
+        "$conf/examples/$name" >"$name"
 }
 
 # start_kms NAME:SPEC...: starts kms-local with these keys for signing, and configures the provider
@@ -304,11 +319,11 @@ readable_by() {
     chmod -R g+rX,o= .aws
 }
 
-# requests [OPERATION]: how many KMS has seen, of the operation or of all.
+# requests OPERATION: how many KMS has seen of it, or of any.
 requests() {
     clean curl -sf "$url/_admin/requests" | "$python" -c 'import json, sys
 counts = json.load(sys.stdin)["operations"]
-print(counts.get(sys.argv[1], 0) if len(sys.argv) > 1 else sum(counts.values()))' "$@"
+print(sum(counts.values()) if sys.argv[1] == "any" else counts.get(sys.argv[1], 0))' "$1"
 }
 
 # reference NAME...: writes NAME.pem, the reference of alias/NAME.
