@@ -30,13 +30,9 @@ consumer_start() {
     fi
     work=$(mktemp -d "${TMPDIR:-/tmp}/kms-consumer.XXXXXX")
     trap consumer_cleanup EXIT
-    trap 'say "FAILED: ended by a signal, or no end within $SECONDS s"; exit 1' TERM INT HUP
-    # The watchdog must not keep the output of ctest open after the script has ended.
-    (trap 'kill "$nap" 2>/dev/null' TERM
-     sleep "$deadline" &
-     nap=$!
-     wait "$nap" && kill -TERM $$) >/dev/null 2>&1 </dev/null &
-    watchdog=$!
+    trap 'say "FAILED: ended by a signal, or no end within $SECONDS s"; exit 1' TERM INT HUP PIPE
+    # Ends by itself with the script, and does not keep ctest's pipe open.
+    { timeout "$deadline" tail --pid=$$ -f /dev/null || kill -TERM $$; } >/dev/null 2>&1 </dev/null &
     # An address of this script alone: no other test has its ports.
     address=127.$((64 + ($$ >> 16) % 64)).$((($$ >> 8) % 256)).$((1 + $$ % 254))
     cd "$work" || exit 1
@@ -69,7 +65,7 @@ become() {
 consumer_cleanup() {
     local code=$? name
     trap - EXIT
-    trap '' TERM INT HUP
+    trap '' TERM INT HUP PIPE
     set +e
     if [ "$code" -ne 0 ]; then
         for name in "$work"/*.log; do
@@ -79,7 +75,6 @@ consumer_cleanup() {
     for name in "${daemons[@]}"; do
         end_daemon "${name#*=}" TERM || kill_group "${name#*=}"
     done
-    kill "$watchdog" 2>/dev/null
     cd /
     rm -rf "$work"
     exit "$code"
