@@ -9,7 +9,9 @@ add_compile_definitions(_GNU_SOURCE OPENSSL_NO_DEPRECATED)
 
 if(KMS_HARDENING)
     add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fstack-protector-strong
-                        -fstack-clash-protection)
+                        -fstack-clash-protection
+                        # OpenSSL's error macros keep file names: not those of the build machine.
+                        -ffile-prefix-map=${CMAKE_SOURCE_DIR}/=)
     add_link_options(-Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack)
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
         add_compile_options(-fcf-protection)

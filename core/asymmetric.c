@@ -6,7 +6,6 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-#define DIGEST_MIN 28 /* SHA-224: shorter ones, SHA-1 among them, are not signed */
 #define DIGEST_MAX 64
 
 /* The usage of a key that was read from a reference is not known: KMS will say. */
@@ -41,13 +40,18 @@ static void fit_digest(kms_bytes *digest, size_t size, uint8_t room[DIGEST_MAX])
     }
 }
 
+/* Of SHA-2 or SHA-3: not of SHA-1 or MD5, nor of the two together. */
+static bool is_digest_size(size_t len)
+{
+    return len == 28 || len == 32 || len == 48 || len == DIGEST_MAX;
+}
+
 static kms_status check_input(const kms_algorithm *algorithm, kms_bytes *input,
                               uint8_t room[DIGEST_MAX], kms_error *err)
 {
     if (algorithm->scheme == KMS_SCHEME_EDDSA)
         return check_message(*input, err);
-    if (algorithm->scheme == KMS_SCHEME_ECDSA && input->len >= DIGEST_MIN &&
-        input->len <= DIGEST_MAX) {
+    if (algorithm->scheme == KMS_SCHEME_ECDSA && is_digest_size(input->len)) {
         fit_digest(input, algorithm->digest_len, room);
         return KMS_OK;
     }

@@ -10,10 +10,10 @@
 #include "core/client.h"
 
 /* Signs a digest; with Ed25519 a message of 1 to KMS_MESSAGE_MAX bytes. RSA takes a digest of
- * exactly algorithm->digest_len bytes. ECDSA takes any digest of 28 to 64 bytes: the standard
- * (FIPS 186-5, 6.4.1) cuts a longer one to the size of the curve and counts a shorter one as it
- * is, so that KMS's one digest size per curve can stand for all. The result is verified before it
- * is given out, unless verify_signatures is off.
+ * exactly algorithm->digest_len bytes. ECDSA takes a digest of any hash of SHA-2 and SHA-3 (28, 32,
+ * 48 or 64 bytes): the standard (FIPS 186-5, 6.4.1) cuts a longer one to the size of the curve and
+ * counts a shorter one as it is, so that KMS's one digest size per curve can stand for all. The
+ * result is verified before it is given out, unless verify_signatures is off.
  * Errors: KMS_E_DIGEST_SIZE, KMS_E_MESSAGE_*, KMS_E_KEY_USAGE, KMS_E_REPLY_SIGNATURE,
  * KMS_E_DISABLED, all of the network. */
 kms_status kms_client_sign(kms_client *client, kms_key *key, const kms_algorithm *algorithm,

@@ -162,10 +162,10 @@ static kms_status sign(call *c, const kms_credentials *credentials, wire_headers
 
     if (st != KMS_OK)
         return st;
-    strcpy(wire->date, DATE_NAME);
+    memcpy(wire->date, DATE_NAME, sizeof(DATE_NAME));
     kms_sigv4_date(time(NULL) + atomic_load(&c->caller->skew), wire->date + strlen(DATE_NAME));
     snprintf(wire->target, sizeof(wire->target), TARGET_NAME "TrentService.%s", c->operation);
-    strcpy(wire->authorization, AUTHORIZATION_NAME);
+    memcpy(wire->authorization, AUTHORIZATION_NAME, sizeof(AUTHORIZATION_NAME));
     if (wire->token.len > 0)
         headers[request.header_count++] = (kms_sigv4_header){
             "x-amz-security-token", (const char *)wire->token.data + strlen(TOKEN_NAME)};

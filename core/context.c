@@ -308,8 +308,11 @@ const char *kms_context_value(const kms_context *context, size_t index)
 const char *kms_context_find(const kms_context *context, const char *name)
 {
     bool found = false;
-    size_t at = context == NULL ? 0 : position(context, name, &found);
+    size_t at;
 
+    if (kms_context_count(context) == 0)
+        return NULL;
+    at = position(context, name, &found);
     return found ? context->pairs[at].value : NULL;
 }
 
@@ -317,7 +320,7 @@ bool kms_context_equal(const kms_context *a, const kms_context *b)
 {
     if (kms_context_count(a) != kms_context_count(b))
         return false;
-    for (size_t i = 0; i < kms_context_count(a); i++) {
+    for (size_t i = 0; a != NULL && b != NULL && i < a->count; i++) {
         if (strcmp(a->pairs[i].name, b->pairs[i].name) != 0 ||
             strcmp(a->pairs[i].value, b->pairs[i].value) != 0)
             return false;

@@ -69,7 +69,9 @@ kms_status kms_endpoint_new(const kms_config *config, const kms_residency *resid
     kms_status st = KMS_OK;
 
     *out = NULL;
-    if (endpoint == NULL || (profile != NULL && (endpoint->profile = strdup(profile)) == NULL))
+    if (endpoint == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "endpoint");
+    if (profile != NULL && (endpoint->profile = strdup(profile)) == NULL)
         st = kms_fail(err, KMS_E_NO_MEMORY, "endpoint");
     if (st == KMS_OK)
         st = kms_credential_chain_new(config, profile, &endpoint->credentials, err);

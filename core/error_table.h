@@ -59,6 +59,7 @@ X(PUBLIC_KEY,            CKR_DEVICE_ERROR,             5, "public key is not val
 X(MAC_MISMATCH,          CKR_SIGNATURE_INVALID,        7, "MAC is not right", "check the message, the MAC and the key") \
 X(INCORRECT_KEY,         CKR_ENCRYPTED_DATA_INVALID,   7, "ciphertext belongs to another key", "decrypt it with the key that encrypted it") \
 X(NOT_EXPORTABLE,        CKR_KEY_UNEXTRACTABLE,        3, "key material of a KMS key cannot be exported", "use the key by its address; it never leaves KMS") \
+X(TEMPLATE,              CKR_TEMPLATE_INCONSISTENT,    3, "template asks for what a setting forbids", "leave the attribute out, or change the setting named; see kms.conf(5)") \
 X(REQUEST_REFUSED,       CKR_FUNCTION_FAILED,          6, "KMS refused the request", "the detail says what KMS did not accept") \
 X(LIMIT,                 CKR_DEVICE_ERROR,             6, "a quota of KMS is reached", "remove what is not needed or ask AWS for a higher quota") \
 X(THROTTLED,             CKR_DEVICE_ERROR,             6, "KMS is throttling requests", "try again later; cache data keys or ask AWS for a higher request quota") \

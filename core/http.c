@@ -4,6 +4,7 @@
 #include "core/lock.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <openssl/crypto.h>
@@ -205,6 +206,7 @@ static kms_status configure(connection *conn, kms_error *err)
     } while (0)
 
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* else a resolver that hangs is waited for past all deadlines */
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -231,9 +233,10 @@ static kms_status configure(connection *conn, kms_error *err)
     return KMS_OK;
 }
 
-static connection *new_connection(kms_http *http, kms_error *err)
+static kms_status new_connection(kms_http *http, connection **out, kms_error *err)
 {
     connection *conn = calloc(1, sizeof(*conn));
+    kms_status st;
 
     if (conn != NULL) {
         conn->http = http;
@@ -243,14 +246,27 @@ static connection *new_connection(kms_http *http, kms_error *err)
     }
     if (conn == NULL || conn->easy == NULL) {
         free(conn);
-        kms_fail(err, KMS_E_NO_MEMORY, "connection");
-        return NULL;
+        return kms_fail(err, KMS_E_NO_MEMORY, "connection");
     }
-    if (configure(conn, err) != KMS_OK) {
+    conn->busy = true;
+    conn->user = pthread_self();
+    st = configure(conn, err);
+    if (st != KMS_OK) {
         free_connection(conn);
-        return NULL;
+        return st;
     }
-    return conn;
+    *out = conn;
+    return KMS_OK;
+}
+
+/* A resolver that did not answer in time is left behind in a thread of libcurl's, which ends when
+ * it answers. libcurl must be there then, even where the module that brought it was unloaded. */
+static void pin_libcurl(void)
+{
+    Dl_info library;
+
+    if (dladdr((const void *)(uintptr_t)curl_easy_perform, &library) != 0)
+        dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
 }
 
 /* Takes an idle connection out of the list: the one that this thread had last, whose memory is in
@@ -284,6 +300,7 @@ static kms_status lend(kms_http *http, connection **out, kms_error *err)
     if (http->owner != self)
         forget_parent(http);
     if (!http->curl_ready) {
+        pin_libcurl();
         http->curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
         if (!http->curl_ready)
             st = kms_fail(err, KMS_E_INTERNAL, "libcurl can't be initialised");
@@ -293,11 +310,9 @@ static kms_status lend(kms_http *http, connection **out, kms_error *err)
     kms_lock_give(&http->lock);
 
     if (st == KMS_OK && conn == NULL) {
-        conn = new_connection(http, err);
+        st = new_connection(http, &conn, err);
         if (conn == NULL)
-            return err != NULL ? err->status : KMS_E_NO_MEMORY;
-        conn->busy = true;
-        conn->user = pthread_self();
+            return st;
         kms_lock_take(&http->lock);
         link_connection(http, conn);
         kms_lock_give(&http->lock);
@@ -479,7 +494,7 @@ kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_ht
 
     kms_scope_enter(&scope, http->libctx);
     st = lend(http, &conn, err);
-    if (st == KMS_OK) {
+    if (conn != NULL) {
         st = transfer(conn, request, chain_headers(nodes, request), &to);
         give_back(http, conn);
     }

@@ -325,17 +325,6 @@ static void release(entry *e)
         free_entry(e);
 }
 
-void kms_key_cache_free(kms_key_cache *cache)
-{
-    if (cache == NULL)
-        return;
-    while (cache->entries != NULL)
-        drop(cache, &cache->entries);
-    pthread_cond_destroy(&cache->loaded);
-    kms_lock_destroy(&cache->lock);
-    free(cache);
-}
-
 /* A child starts empty: the threads that were loading are not there any more. */
 static void start_anew_in_child(kms_key_cache *cache)
 {
@@ -347,6 +336,20 @@ static void start_anew_in_child(kms_key_cache *cache)
         drop(cache, &cache->entries);
     pthread_cond_init(&cache->loaded, NULL);
     cache->owner = getpid();
+}
+
+void kms_key_cache_free(kms_key_cache *cache)
+{
+    if (cache == NULL)
+        return;
+    /* In a child, threads of the parent may be waiting at the condition, as it sees it: destroying
+     * it would wait for them. */
+    start_anew_in_child(cache);
+    while (cache->entries != NULL)
+        drop(cache, &cache->entries);
+    pthread_cond_destroy(&cache->loaded);
+    kms_lock_destroy(&cache->lock);
+    free(cache);
 }
 
 /* Makes room by dropping the oldest entry that nobody is loading. */
@@ -500,7 +503,7 @@ kms_status kms_key_cache_confirm(kms_key_cache *cache, kms_caller *caller,
     st = kms_key_cache_get(cache, caller, residency, key->endpoint, key->metadata.arn, &fresh, err);
     if (st == KMS_OK)
         atomic_store(&key->confirmed, atomic_load(&fresh->confirmed));
-    kms_key_free(fresh);
+    kms_key_free(fresh); /* NOLINT(clang-analyzer-unix.Malloc): references are counted */
     return st;
 }
 

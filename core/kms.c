@@ -453,7 +453,7 @@ static kms_status one_page(kms_caller *caller, const kms_endpoint *endpoint, con
         if (next == NULL || next[0] == '\0' || strlen(next) > 1024)
             x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "Truncated without NextMarker");
         else
-            strcpy(marker, next);
+            memcpy(marker, next, strlen(next) + 1);
     }
     return finish(&x);
 }

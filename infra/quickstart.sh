@@ -16,12 +16,20 @@ usage() {
     say "  --stop  stops the server that an earlier run left running"
 }
 
+# Stops the server of an earlier run: that process and no other, should its number be in use again.
 stop_server() {
-    [ -f "$state/pid" ] || return 0
-    kill "$(cat "$state/pid")" 2>/dev/null || true
+    local pid
+    [ -f "$state/pid" ] || return 1
+    pid=$(cat "$state/pid")
     rm -f "$state/pid"
+    [ "$(readlink "/proc/$pid/exe")" = "$root/build/release/bin/kms-local" ] || return 1
+    kill "$pid"
 }
 
+if [ $# -gt 1 ]; then
+    usage >&2
+    exit 2
+fi
 case ${1:-} in
 '') ;;
 --help)
@@ -29,7 +37,7 @@ case ${1:-} in
     exit 0
     ;;
 --stop)
-    stop_server
+    if stop_server; then say "kms-local is stopped."; else say "kms-local does not run."; fi
     exit 0
     ;;
 *)
@@ -43,15 +51,21 @@ step() {
     printf '\n%s\n' "$*"
 }
 
-# run COMMAND...: shows the command as it could be typed, then runs it.
+show() {
+    printf '  $'
+    printf ' %q' "$@"
+    printf '\n'
+}
+
+# run COMMAND...: shows the command as it can be typed, then runs it.
 run() {
-    printf '  $ %s\n' "$*"
-    "$@" 2>&1 | sed 's/^/    /'
+    show "$@"
+    "$@" 2>&1 | sed 's/^/    /' || fail "this command failed"
 }
 
 # refused COMMAND...: the command must fail; what it says is shown.
 refused() {
-    printf '  $ %s\n' "$*"
+    show "$@"
     if "$@" >"$state/refusal" 2>&1; then
         fail "this should have been refused"
     fi
@@ -60,18 +74,22 @@ refused() {
 }
 
 same() {
-    cmp "$1" "$2" || fail "$2 differs from $1"
+    cmp -s "$1" "$2" || fail "$2 differs from $1"
     say "    $2 is the same as $1"
 }
 
+# The server outlives this script and its terminal, unless a step fails.
 start_server() {
-    stop_server
+    stop_server || true
     rm -rf "$state"
     mkdir -p "$state"
-    build/release/bin/kms-local --port 0 --db "$state/keys.db" --seed-key alias/matbakh-ai \
-        >"$state/server.log" 2>&1 &
+    chmod 700 "$state"
+    touch "$state/server.log" # its reader may be faster than its writer
+    setsid "$root/build/release/bin/kms-local" --port 0 --db "$state/keys.db" \
+        --seed-key alias/matbakh-ai >"$state/server.log" 2>&1 </dev/null &
     say $! >"$state/pid"
-    url=$(wait_for_server "$state/server.log")
+    trap 'stop_server || true' EXIT
+    url=$(wait_for_server "$state/server.log" $!)
 }
 
 write_settings() {
@@ -83,16 +101,12 @@ token_objects = memory
 dataType = credentials
 operationId = op-1
 END
-    cat >"$state/env" <<END
-export AWS_REGION=eu-central-1
-export AWS_ENDPOINT_URL_KMS=$url
-export AWS_ACCESS_KEY_ID=local
-export AWS_SECRET_ACCESS_KEY=local
-export KMS_KEY_ALIAS=alias/matbakh-ai
-export KMS_PROVIDER_CONF=$state/kms.conf
-export OPENSSL_MODULES=$lib
-END
-    unset AWS_PROFILE AWS_SESSION_TOKEN KMS_ENCRYPTION_ENABLED kms_encryption_enabled
+    printf 'export %q\n' AWS_REGION=eu-central-1 "AWS_ENDPOINT_URL_KMS=$url" \
+        AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local KMS_KEY_ALIAS=alias/matbakh-ai \
+        "KMS_PROVIDER_CONF=$state/kms.conf" "OPENSSL_MODULES=$lib" >"$state/env"
+    # Nothing of the caller's own AWS and OpenSSL settings takes part.
+    unset AWS_PROFILE AWS_SESSION_TOKEN AWS_MAX_ATTEMPTS KMS_PROVIDER_LOG OPENSSL_CONF
+    unset KMS_ENCRYPTION_ENABLED kms_encryption_enabled
     # shellcheck source=/dev/null
     . "$state/env"
 }
@@ -111,7 +125,7 @@ with_openssl() {
     same data.key data.key.back
 
     step "2. OpenSSL: a secret of up to 4096 bytes, the same way."
-    openssl rand -hex 24 >secret
+    run openssl rand -hex -out secret 24
     run openssl pkeyutl -encrypt "${providers[@]}" -inkey $key "${context[@]}" \
         -in secret -out secret.wrapped
     run openssl pkeyutl -decrypt "${providers[@]}" -inkey $key "${context[@]}" \
@@ -149,13 +163,17 @@ with_pkcs11() {
 }
 
 install_packages "${packages_build[@]}"
+make_build_folder
 say "Building (build/release) ..."
-build release
+build release || exit 1
 start_server
 write_settings
 cd "$state"
-say "kms-local runs on $url; its key is $key."
+say "kms-local runs on $url; its key is $key. The commands run in build/quickstart."
 with_openssl
 with_pkcs11
-step "All steps passed. The server keeps running; stop it with ./infra/quickstart.sh --stop"
-say "To go on by hand: . build/quickstart/env"
+trap - EXIT
+
+step "All steps passed. The server keeps running. To go on by hand:"
+say "  . build/quickstart/env           the settings for openssl and pkcs11-tool in this shell"
+say "  ./infra/quickstart.sh --stop     stops the server"

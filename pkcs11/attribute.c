@@ -99,7 +99,7 @@ static CK_RV get(const p11_object *object, CK_ATTRIBUTE_TYPE type, value *v)
         set_number(v, object->type);
         break;
     case VALUE_LEN:
-        set_number(v, object->key != NULL ? 32 : object->value.len);
+        set_number(v, (object->flags & P11_KMS) != 0 ? 32 : object->value.len);
         break;
     case GENERATOR:
         set_number(v, object->generated_by);
@@ -113,14 +113,13 @@ static CK_RV get(const p11_object *object, CK_ATTRIBUTE_TYPE type, value *v)
         v->len = object->id_len;
         break;
     case ARN:
-        if (object->key == NULL)
+        if ((object->flags & P11_KMS) == 0)
             return CKR_ATTRIBUTE_TYPE_INVALID;
         v->data = kms_key_arn(object->key);
         v->len = strlen(v->data);
         break;
     case VALUE:
-        if (object->key != NULL || (object->flags & P11_SENSITIVE) != 0 ||
-            (object->flags & P11_EXTRACTABLE) == 0)
+        if ((object->flags & P11_SENSITIVE) != 0 || (object->flags & P11_EXTRACTABLE) == 0)
             return CKR_ATTRIBUTE_SENSITIVE;
         v->data = object->value.data;
         v->len = object->value.len;
@@ -160,13 +159,33 @@ CK_RV p11_attribute_read(const p11_object *object, CK_ATTRIBUTE *template, CK_UL
     return rv;
 }
 
+static bool match_one(const p11_object *object, const CK_ATTRIBUTE *attribute)
+{
+    value v;
+
+    return get(object, attribute->type, &v) == CKR_OK && v.len == attribute->ulValueLen &&
+           (v.len == 0 ||
+            (attribute->pValue != NULL && memcmp(v.data, attribute->pValue, v.len) == 0));
+}
+
 bool p11_attribute_match(const p11_object *object, const CK_ATTRIBUTE *template, CK_ULONG count)
 {
+    for (CK_ULONG i = 0; i < count; i++)
+        if (!match_one(object, &template[i]))
+            return false;
+    return true;
+}
+
+bool p11_attribute_may_match_kms_key(const CK_ATTRIBUTE *template, CK_ULONG count)
+{
+    static const p11_object any = {
+        .type = CKK_AES, .flags = P11_KMS_KEY, .generated_by = CK_UNAVAILABLE_INFORMATION};
+
     for (CK_ULONG i = 0; i < count; i++) {
-        value v;
-        if (get(object, template[i].type, &v) != CKR_OK || v.len != template[i].ulValueLen ||
-            (v.len != 0 &&
-             (template[i].pValue == NULL || memcmp(v.data, template[i].pValue, v.len) != 0)))
+        const row *r = row_of(template[i].type);
+        if (r != NULL && (r->kind == LABEL || r->kind == ID || r->kind == ARN))
+            continue;
+        if (!match_one(&any, &template[i]))
             return false;
     }
     return true;
@@ -175,9 +194,17 @@ bool p11_attribute_match(const p11_object *object, const CK_ATTRIBUTE *template,
 /* What settings and session allow. */
 typedef struct permissions {
     bool extract, token_objects, write;
+    const char *wanted; /* the setting that forbids what a template asks for; NULL: none */
 } permissions;
 
-static CK_RV apply_flag(p11_object *object, const permissions *may, const row *r,
+/* Refuses an attribute that a setting forbids. */
+static CK_RV forbid(permissions *may, const char *setting)
+{
+    may->wanted = setting;
+    return CKR_TEMPLATE_INCONSISTENT;
+}
+
+static CK_RV apply_flag(p11_object *object, permissions *may, const row *r,
                         const CK_ATTRIBUTE *attribute)
 {
     CK_BBOOL on;
@@ -187,12 +214,16 @@ static CK_RV apply_flag(p11_object *object, const permissions *may, const row *r
     memcpy(&on, attribute->pValue, sizeof(on));
     if (on != CK_TRUE && on != CK_FALSE)
         return CKR_ATTRIBUTE_VALUE_INVALID;
-    if (on && (r->rule == FALSE_ || (r->rule == TOKEN_ && !may->token_objects)))
+    if (on && r->rule == FALSE_)
         return CKR_TEMPLATE_INCONSISTENT;
+    if (on && r->rule == TOKEN_ && !may->token_objects)
+        return forbid(may, "CKA_TOKEN needs token_objects = memory");
     if (on && r->rule == TOKEN_ && !may->write)
         return CKR_SESSION_READ_ONLY;
     if (r->rule == GUARDED_ && on == (r->flag == P11_EXTRACTABLE) && !may->extract)
-        return CKR_TEMPLATE_INCONSISTENT;
+        return forbid(may, r->flag == P11_EXTRACTABLE
+                               ? "CKA_EXTRACTABLE needs allow_extractable = yes"
+                               : "CKA_SENSITIVE false needs allow_extractable = yes");
     if (r->rule == FREE || r->rule == GUARDED_ || r->rule == TOKEN_)
         object->flags = on ? object->flags | r->flag : object->flags & ~r->flag;
     return CKR_OK;
@@ -217,7 +248,7 @@ static CK_RV apply_number(const CK_ATTRIBUTE *attribute, CK_ULONG *number)
     return CKR_OK;
 }
 
-static CK_RV apply_one(p11_object *object, const permissions *may, const CK_ATTRIBUTE *attribute,
+static CK_RV apply_one(p11_object *object, permissions *may, const CK_ATTRIBUTE *attribute,
                        CK_ULONG *value_len)
 {
     const row *r = row_of(attribute->type);
@@ -248,11 +279,20 @@ static CK_RV apply_one(p11_object *object, const permissions *may, const CK_ATTR
     }
 }
 
-CK_RV p11_attribute_apply(p11_object *object, const p11_session_scope *scope,
+static bool is_repeated(const CK_ATTRIBUTE *template, CK_ULONG at)
+{
+    for (CK_ULONG i = 0; i < at; i++)
+        if (template[i].type == template[at].type)
+            return true;
+    return false;
+}
+
+CK_RV p11_attribute_apply(p11_object *object, const p11_session_scope *scope, const char *door,
                           const CK_ATTRIBUTE *template, CK_ULONG count, CK_ULONG *value_len)
 {
     const kms_config *config = kms_client_config(scope->module->client);
-    const permissions may = {
+    kms_error err = {0};
+    permissions may = {
         .extract = kms_config_flag(config, KMS_SET_ALLOW_EXTRACTABLE),
         .token_objects = strcmp(kms_config_text(config, KMS_SET_TOKEN_OBJECTS), "memory") == 0,
         .write = (scope->session->flags & CKF_RW_SESSION) != 0,
@@ -264,7 +304,12 @@ CK_RV p11_attribute_apply(p11_object *object, const p11_session_scope *scope,
         return CKR_ARGUMENTS_BAD;
     object->flags = P11_SENSITIVE | P11_ENCRYPT | P11_DECRYPT | P11_DESTROYABLE;
     for (CK_ULONG i = 0; i < count && rv == CKR_OK; i++)
-        rv = apply_one(object, &may, &template[i], value_len);
+        rv = is_repeated(template, i) ? CKR_TEMPLATE_INCONSISTENT
+                                      : apply_one(object, &may, &template[i], value_len);
+    if (may.wanted != NULL) {
+        kms_fail(&err, KMS_E_TEMPLATE, "%s", may.wanted);
+        rv = p11_module_fail(scope->module, door, &err);
+    }
     if (object->type != CKK_AES) /* no mechanism encrypts with it */
         object->flags &= ~(unsigned)(P11_ENCRYPT | P11_DECRYPT);
     return rv;

@@ -21,7 +21,7 @@
 typedef struct start {
     const char *mode; /* "GCM" */
     const uint8_t *iv;
-    size_t iv_len;
+    size_t iv_len; /* 0: the block, as the mode prescribes it */
     kms_bytes aad;
 } start;
 
@@ -32,7 +32,7 @@ static bool set_up(p11_operation *op, const EVP_CIPHER *cipher, const start *s)
     int n;
 
     return EVP_CipherInit_ex2(evp, cipher, NULL, NULL, encrypt, NULL) == 1 &&
-           (s->iv_len == BLOCK ||
+           (s->iv_len == 0 ||
             EVP_CIPHER_CTX_ctrl(evp, EVP_CTRL_AEAD_SET_IVLEN, (int)s->iv_len, NULL) == 1) &&
            EVP_CipherInit_ex2(evp, NULL, op->key->value.data, s->iv, encrypt, NULL) == 1 &&
            (s->aad.len == 0 || EVP_CipherUpdate(evp, NULL, &n, s->aad.data, (int)s->aad.len) == 1);
@@ -77,11 +77,8 @@ static CK_RV cbc_init(p11_operation *op, const CK_MECHANISM *mechanism)
     if (mechanism->pParameter == NULL || mechanism->ulParameterLen != BLOCK)
         return CKR_MECHANISM_PARAM_INVALID;
     memcpy(op->iv, mechanism->pParameter, BLOCK);
-    return begin(op, &(start){
-                         .mode = "CBC",
-                         .iv = op->iv,
-                         .iv_len = BLOCK,
-                     });
+    op->holds_back = true;
+    return begin(op, &(start){.mode = "CBC", .iv = op->iv});
 }
 
 /* Blocks until a counter in the low `bits` bits of the block comes round, or 0 where that is out of
@@ -111,14 +108,41 @@ static CK_RV ctr_init(p11_operation *op, const CK_MECHANISM *mechanism)
         ctr->ulCounterBits > 128)
         return CKR_MECHANISM_PARAM_INVALID;
     op->blocks = blocks_left(ctr->cb, ctr->ulCounterBits);
-    return begin(op, &(start){
-                         .mode = "CTR",
-                         .iv = ctr->cb,
-                         .iv_len = BLOCK,
-                     });
+    return begin(op, &(start){.mode = "CTR", .iv = ctr->cb});
 }
 
 /* --- streaming --- */
+
+static bool overlap(kms_bytes in, const uint8_t *out)
+{
+    const uintptr_t from = (uintptr_t)in.data, to = (uintptr_t)out;
+
+    return to < from + in.len && from < to + in.len + BLOCK;
+}
+
+/* In CBC the output may run ahead of the input by a part of a block, and would then overwrite input
+ * that was not read yet where the caller works in place (the standard allows it). So each part is
+ * copied before the output of the one before it is written. */
+static CK_RV stream_in_place(p11_operation *op, kms_bytes in, uint8_t *out, size_t *len)
+{
+    uint8_t parts[2][1024];
+    size_t part_len = in.len < sizeof(parts[0]) ? in.len : sizeof(parts[0]), next_len;
+    CK_RV rv = CKR_OK;
+    int now = 0, n = 0;
+
+    memcpy(parts[now], in.data, part_len);
+    for (; part_len != 0 && rv == CKR_OK; part_len = next_len, now = 1 - now) {
+        in.data += part_len;
+        in.len -= part_len;
+        next_len = in.len < sizeof(parts[0]) ? in.len : sizeof(parts[0]);
+        memcpy(parts[1 - now], in.data, next_len);
+        if (EVP_CipherUpdate(op->evp, out + *len, &n, parts[now], (int)part_len) != 1)
+            rv = CKR_FUNCTION_FAILED;
+        *len += (size_t)n;
+    }
+    OPENSSL_cleanse(parts, sizeof(parts));
+    return rv;
+}
 
 /* out has room for what EVP gives; *len is what it gave. */
 static CK_RV stream(p11_operation *op, kms_bytes in, uint8_t *out, size_t *len)
@@ -127,6 +151,8 @@ static CK_RV stream(p11_operation *op, kms_bytes in, uint8_t *out, size_t *len)
     op->total += in.len;
     if (op->blocks != 0 && (op->total - 1) / BLOCK >= op->blocks && op->total != 0)
         return CKR_DATA_LEN_RANGE;
+    if (op->holds_back && overlap(in, out))
+        return stream_in_place(op, in, out, len);
     while (in.len != 0) {
         size_t chunk = in.len < CHUNK ? in.len : CHUNK;
         int n = 0;
@@ -228,7 +254,7 @@ static CK_RV stream_single(p11_operation *op, kms_bytes in, p11_output *out)
     return rv;
 }
 
-/* --- CBC decryption: the last block, which may be the padding, is held back --- */
+/* --- CBC decryption: the last block, which may be padding, is held back --- */
 
 static size_t cbc_given(uint64_t total)
 {
@@ -265,14 +291,28 @@ static CK_RV cbc_decrypt_final(p11_operation *op, p11_output *out)
     return rv;
 }
 
-/* Back to where the operation began, for a caller that comes again with a larger buffer. */
-static CK_RV cbc_restart(p11_operation *op)
+static CK_RV cbc_from(p11_operation *op, const uint8_t *iv)
 {
     op->total = 0;
-    return EVP_CipherInit_ex2(op->evp, NULL, NULL, op->iv, -1, NULL) == 1 ? CKR_BUFFER_TOO_SMALL
-                                                                          : CKR_FUNCTION_FAILED;
+    return EVP_CipherInit_ex2(op->evp, NULL, NULL, iv, -1, NULL) == 1 ? CKR_OK
+                                                                      : CKR_FUNCTION_FAILED;
 }
 
+/* The last block alone, which says how much there is, and leaves the operation at its beginning. */
+static CK_RV cbc_peek(p11_operation *op, kms_bytes in, uint8_t last[16], size_t *len)
+{
+    const uint8_t *block = in.data + in.len - BLOCK;
+    size_t none = 0;
+    CK_RV rv = cbc_from(op, in.len == BLOCK ? op->iv : block - BLOCK);
+
+    if (rv == CKR_OK)
+        rv = stream(op, (kms_bytes){block, BLOCK}, last, &none);
+    if (rv == CKR_OK)
+        rv = cbc_last_block(op, last, len);
+    return rv == CKR_OK ? cbc_from(op, op->iv) : rv;
+}
+
+/* Nothing is written before it is clear that the padding is right and the result fits. */
 static CK_RV cbc_decrypt_single(p11_operation *op, kms_bytes in, p11_output *out)
 {
     uint8_t last[16];
@@ -281,19 +321,14 @@ static CK_RV cbc_decrypt_single(p11_operation *op, kms_bytes in, p11_output *out
 
     if (in.len == 0 || in.len % BLOCK != 0)
         return CKR_ENCRYPTED_DATA_LEN_RANGE;
-    out->len = in.len;
-    if (out->room < in.len - BLOCK)
-        return CKR_BUFFER_TOO_SMALL;
-    rv = stream(op, in, out->data, &len);
+    rv = cbc_peek(op, in, last, &last_len);
+    out->len = in.len - BLOCK + last_len;
+    if (rv == CKR_OK && out->room < out->len)
+        rv = CKR_BUFFER_TOO_SMALL;
     if (rv == CKR_OK)
-        rv = cbc_last_block(op, last, &last_len);
-    if (rv == CKR_OK) {
-        out->len = len + last_len;
-        if (out->len > out->room)
-            rv = cbc_restart(op);
-        else if (last_len != 0)
-            memcpy(out->data + len, last, last_len);
-    }
+        rv = stream(op, in, out->data, &len);
+    if (rv == CKR_OK && last_len != 0)
+        memcpy(out->data + len, last, last_len);
     OPENSSL_cleanse(last, sizeof(last));
     return rv;
 }

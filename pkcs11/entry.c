@@ -85,12 +85,14 @@ ANSWERS(C_CancelFunction, (CK_SESSION_HANDLE handle), CKR_FUNCTION_NOT_PARALLEL)
 
 #pragma GCC diagnostic pop
 
+static CK_RV get_function_list(CK_FUNCTION_LIST **list);
+
 static CK_FUNCTION_LIST functions = {
     {2, 40},
     C_Initialize,
     C_Finalize,
     C_GetInfo,
-    C_GetFunctionList,
+    get_function_list,
     C_GetSlotList,
     C_GetSlotInfo,
     C_GetTokenInfo,
@@ -157,12 +159,19 @@ static CK_FUNCTION_LIST functions = {
     C_WaitForSlotEvent,
 };
 
-EXPORT CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
+static CK_RV get_function_list(CK_FUNCTION_LIST **list)
 {
     if (list == NULL)
         return CKR_ARGUMENTS_BAD;
     *list = &functions;
     return CKR_OK;
+}
+
+/* The list itself must not name this one: an exported name may be bound to p11-kit's function of
+ * that name, in a process that has p11-kit loaded. */
+EXPORT CK_RV C_GetFunctionList(CK_FUNCTION_LIST **list)
+{
+    return get_function_list(list);
 }
 
 /* PKCS#11 v3.0's way to find functions, with the 2.40 list alone. It is exported because a caller's

@@ -4,23 +4,6 @@
 #include "pkcs11/session.h"
 
 #include <stdlib.h>
-#include <string.h>
-
-/* True when no KMS key can match, so that a search for certificates and the like needs no network.
- */
-static bool excludes_keys(const CK_ATTRIBUTE *template, CK_ULONG count)
-{
-    for (CK_ULONG i = 0; i < count; i++) {
-        CK_ULONG number;
-        if (template[i].ulValueLen != sizeof(number) || template[i].pValue == NULL)
-            continue;
-        memcpy(&number, template[i].pValue, sizeof(number));
-        if ((template[i].type == CKA_CLASS && number != CKO_SECRET_KEY) ||
-            (template[i].type == CKA_KEY_TYPE && number != CKK_AES))
-            return true;
-    }
-    return false;
-}
 
 /* The handles that match, KMS keys first. Under the lock; found has room for every object. */
 static size_t collect(const p11_module *module, bool kms, const CK_ATTRIBUTE *template,
@@ -66,7 +49,8 @@ CK_RV C_FindObjectsInit(CK_SESSION_HANDLE handle, CK_ATTRIBUTE *template, CK_ULO
         rv = CKR_ARGUMENTS_BAD;
     else if (scope.session->found != NULL)
         rv = CKR_OPERATION_ACTIVE;
-    if (rv == CKR_OK && !excludes_keys(template, count))
+    /* A search for certificates, or for data keys, needs no network. */
+    if (rv == CKR_OK && p11_attribute_may_match_kms_key(template, count))
         rv = p11_token_load(scope.module, "C_FindObjectsInit");
     if (rv == CKR_OK)
         rv = search(scope.module, scope.session, template, count);

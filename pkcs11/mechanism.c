@@ -37,8 +37,8 @@ const p11_mechanism *p11_mechanism_find(const p11_module *module, CK_MECHANISM_T
     return NULL;
 }
 
-CK_RV p11_mechanism_context(const p11_module *module, const char *door,
-                            const CK_MECHANISM *mechanism, kms_context **context)
+CK_RV p11_mechanism_context(p11_module *module, const char *door, const CK_MECHANISM *mechanism,
+                            kms_context **context)
 {
     const char *text = mechanism->pParameter;
     kms_error err = {0};

@@ -26,7 +26,7 @@ const p11_mechanism *p11_mechanism_find(const p11_module *module, CK_MECHANISM_T
 
 /* Parses the parameter of a vendor mechanism. *context is NULL where there is none: the configured
  * default. Errors: CKR_MECHANISM_PARAM_INVALID and the like, logged under that door. */
-CK_RV p11_mechanism_context(const p11_module *module, const char *door,
-                            const CK_MECHANISM *mechanism, kms_context **context);
+CK_RV p11_mechanism_context(p11_module *module, const char *door, const CK_MECHANISM *mechanism,
+                            kms_context **context);
 
 #endif

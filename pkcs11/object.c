@@ -61,7 +61,7 @@ static void drop(p11_module *module, CK_SESSION_HANDLE session, bool all)
     for (size_t i = 0; i < module->objects.count; i++) {
         CK_OBJECT_HANDLE handle = p11_table_at(&module->objects, i);
         p11_object *object = p11_table_get(&module->objects, handle);
-        if (object != NULL && (all || (object->key == NULL && object->session == session)))
+        if (object != NULL && (all || object->session == session))
             p11_object_free(p11_table_remove(&module->objects, handle));
     }
 }
@@ -74,6 +74,15 @@ void p11_object_drop_session(p11_module *module, CK_SESSION_HANDLE session)
 void p11_object_free_all(p11_module *module)
 {
     drop(module, 0, true);
+}
+
+void p11_object_cleanse_all(p11_module *module)
+{
+    for (size_t i = 0; i < module->objects.count; i++) {
+        p11_object *object = p11_table_get(&module->objects, p11_table_at(&module->objects, i));
+        if (object != NULL)
+            kms_secret_clear(&object->value);
+    }
 }
 
 CK_RV C_DestroyObject(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE handle)

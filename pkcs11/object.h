@@ -26,7 +26,11 @@ enum {
     P11_UNWRAP = 1u << 9,
     P11_LOCAL = 1u << 10,
     P11_DESTROYABLE = 1u << 11,
+    P11_KMS = 1u << 12,  /* no attribute: the key is in KMS, and `key` says which */
     P11_NONE = 1u << 31, /* attributes that are false for every object */
+
+    P11_KMS_KEY = P11_KMS | P11_TOKEN | P11_SENSITIVE | P11_ALWAYS_SENSITIVE |
+                  P11_NEVER_EXTRACTABLE | P11_ENCRYPT | P11_DECRYPT | P11_WRAP | P11_UNWRAP,
 };
 
 typedef struct p11_object {
@@ -63,6 +67,10 @@ CK_RV p11_object_publish(p11_module *module, CK_SESSION_HANDLE session, p11_obje
 /* Drops the objects of a session, or of every owner. The first wants the module's lock held. */
 void p11_object_drop_session(p11_module *module, CK_SESSION_HANDLE session);
 void p11_object_free_all(p11_module *module);
+
+/* In a child after fork, where the parent's other threads are not: cleanses the keys themselves,
+ * whoever had a reference. */
+void p11_object_cleanse_all(p11_module *module);
 
 /* Makes the KMS keys that the configuration names known as objects, from the core's caches where
  * they are fresh. May use the network. door as for p11_module_fail. */

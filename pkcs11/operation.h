@@ -19,6 +19,7 @@ typedef struct p11_operation {
 
     EVP_CIPHER_CTX *evp; /* locally; kept for the session's next operation */
     uint8_t iv[16];      /* to start again with, in CBC */
+    bool holds_back;     /* the output does not keep pace with the input */
     size_t tag_len;
     uint64_t blocks;   /* that a short counter can count; 0: no limit */
     kms_buffer sealed; /* ciphertext that is collected until its tag is there */

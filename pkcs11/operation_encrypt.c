@@ -2,7 +2,6 @@
 #include "pkcs11/object.h"
 #include "pkcs11/session.h"
 
-#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <string.h>
 
@@ -96,11 +95,9 @@ static CK_RV init(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJECT_H
     } else if (op->cipher != NULL) {
         rv = CKR_OPERATION_ACTIVE;
     } else {
-        ERR_set_mark();
         rv = begin(scope.module, op, mechanism, key, way);
         if (rv != CKR_OK)
             p11_operation_end(op);
-        ERR_pop_to_mark(); /* the thread's error queue is the application's */
     }
     p11_session_leave(&scope);
     return rv;
@@ -193,11 +190,9 @@ static CK_RV proceed(CK_SESSION_HANDLE handle, direction way, const call *c)
     if (op->cipher == NULL) {
         rv = CKR_OPERATION_NOT_INITIALIZED;
     } else {
-        ERR_set_mark();
         rv = run(op, c, &goes_on);
         if (!goes_on)
             p11_operation_end(op);
-        ERR_pop_to_mark();
     }
     p11_session_leave(&scope);
     return rv;

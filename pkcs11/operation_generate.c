@@ -3,7 +3,6 @@
 #include "pkcs11/mechanism.h"
 #include "pkcs11/session.h"
 
-#include <openssl/err.h>
 #include <openssl/rand.h>
 
 static CK_RV fill_random(p11_module *module, p11_object *object, size_t size)
@@ -38,7 +37,7 @@ static CK_RV generate(const p11_session_scope *scope, const CK_ATTRIBUTE *templa
 
     if (object == NULL)
         return CKR_HOST_MEMORY;
-    rv = p11_attribute_apply(object, scope, template, count, &size);
+    rv = p11_attribute_apply(object, scope, "C_GenerateKey", template, count, &size);
     if (rv == CKR_OK && object->type != CKK_AES)
         rv = CKR_TEMPLATE_INCONSISTENT;
     if (rv == CKR_OK)
@@ -68,7 +67,6 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_ATTRIB
 
     if (rv != CKR_OK)
         return rv;
-    ERR_set_mark();
     if (mechanism == NULL || key == NULL)
         rv = CKR_ARGUMENTS_BAD;
     else if (p11_mechanism_find(scope.module, mechanism->mechanism, CKF_GENERATE) == NULL)
@@ -77,7 +75,6 @@ CK_RV C_GenerateKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_ATTRIB
         rv = CKR_MECHANISM_PARAM_INVALID;
     else
         rv = generate(&scope, template, count, key);
-    ERR_pop_to_mark(); /* the thread's error queue is the application's */
     p11_session_leave(&scope);
     return rv;
 }
@@ -90,14 +87,12 @@ CK_RV C_GenerateRandom(CK_SESSION_HANDLE handle, unsigned char *data, CK_ULONG l
 
     if (rv != CKR_OK)
         return rv;
-    ERR_set_mark();
     if (data == NULL && len != 0)
         rv = CKR_ARGUMENTS_BAD;
     else if ((libctx = kms_client_libctx(scope.module->client)) == NULL)
         rv = CKR_HOST_MEMORY;
     else if (len != 0 && RAND_bytes_ex(libctx, data, len, 0) != 1)
         rv = CKR_FUNCTION_FAILED;
-    ERR_pop_to_mark();
     p11_session_leave(&scope);
     return rv;
 }

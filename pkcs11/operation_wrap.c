@@ -3,7 +3,6 @@
 #include "pkcs11/mechanism.h"
 #include "pkcs11/session.h"
 
-#include <openssl/err.h>
 #include <string.h>
 
 /* What both functions ask before any traffic. The references are the caller's to drop. */
@@ -67,7 +66,6 @@ CK_RV C_WrapKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJECT_HAN
 
     if (rv != CKR_OK)
         return rv;
-    ERR_set_mark();
     if (mechanism == NULL || out_len == NULL) {
         rv = CKR_ARGUMENTS_BAD;
     } else {
@@ -82,7 +80,6 @@ CK_RV C_WrapKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism, CK_OBJECT_HAN
     p11_object_free(key);
     p11_object_free(wrapping);
     kms_context_free(context);
-    ERR_pop_to_mark(); /* the thread's error queue is the application's */
     p11_session_leave(&scope);
     return rv;
 }
@@ -125,7 +122,6 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism,
 
     if (rv != CKR_OK)
         return rv;
-    ERR_set_mark();
     if (mechanism == NULL || key == NULL || wrapped == NULL) {
         rv = CKR_ARGUMENTS_BAD;
     } else {
@@ -135,7 +131,7 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism,
     if (rv == CKR_OK && (object = p11_object_new()) == NULL)
         rv = CKR_HOST_MEMORY;
     if (rv == CKR_OK)
-        rv = p11_attribute_apply(object, &scope, template, count, &value_len);
+        rv = p11_attribute_apply(object, &scope, "C_UnwrapKey", template, count, &value_len);
     if (rv == CKR_OK)
         rv = unwrap(scope.module, wrapping, (kms_bytes){wrapped, wrapped_len}, context, value_len,
                     object);
@@ -145,7 +141,6 @@ CK_RV C_UnwrapKey(CK_SESSION_HANDLE handle, CK_MECHANISM *mechanism,
         p11_object_free(object);
     p11_object_free(wrapping);
     kms_context_free(context);
-    ERR_pop_to_mark();
     p11_session_leave(&scope);
     return rv;
 }

@@ -2,6 +2,7 @@
 
 #include "pkcs11/object.h"
 
+#include <openssl/err.h>
 #include <stdlib.h>
 
 static void session_free(p11_session *session)
@@ -29,8 +30,11 @@ CK_RV p11_session_enter(p11_session_scope *scope, CK_SESSION_HANDLE handle, bool
     } else {
         session->references++;
         session->busy = session->busy || exclusive;
+        module->inside++;
     }
     kms_lock_give(&module->lock);
+    if (rv == CKR_OK)
+        ERR_set_mark();
     *scope = (p11_session_scope){module, session, exclusive};
     return rv;
 }
@@ -49,9 +53,11 @@ void p11_session_leave(p11_session_scope *scope)
     if (scope->exclusive)
         scope->session->busy = false;
     last = drop_reference(scope->session);
+    scope->module->inside--;
     kms_lock_give(&scope->module->lock);
     if (last)
         session_free(scope->session);
+    ERR_pop_to_mark();
 }
 
 /* Errors: CKR_SESSION_HANDLE_INVALID. */

@@ -21,7 +21,8 @@ typedef struct p11_session_scope {
     bool exclusive;
 } p11_session_scope;
 
-/* Takes the module and a session for one call.
+/* Takes the module and a session for one call, and marks OpenSSL's error queue, which leaving puts
+ * back to how it was.
  * exclusive  for calls that use the session's operations: of two at once on one session, which the
  *            standard leaves to the caller to avoid, the second is refused. Other calls may share
  *            a session, and no call waits.

@@ -34,13 +34,17 @@ static int grow(p11_table *table)
 
 CK_ULONG p11_table_add(p11_table *table, void *value)
 {
+    size_t at;
+
     if (table->used == table->count && !grow(table))
         return 0;
     while (table->entries[table->next].value != NULL)
         table->next = (table->next + 1) % table->count;
-    table->entries[table->next].value = value;
+    at = table->next;
+    table->entries[at].value = value;
     table->used++;
-    return handle_of(table, table->next);
+    table->next = (at + 1) % table->count; /* a place just freed comes last again */
+    return handle_of(table, at);
 }
 
 void *p11_table_get(const p11_table *table, CK_ULONG handle)

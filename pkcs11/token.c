@@ -46,8 +46,7 @@ static p11_object *object_of(kms_key *key, const char *name)
         return NULL;
     }
     object->key = key;
-    object->flags = P11_TOKEN | P11_SENSITIVE | P11_ALWAYS_SENSITIVE | P11_NEVER_EXTRACTABLE |
-                    P11_ENCRYPT | P11_DECRYPT | P11_WRAP | P11_UNWRAP;
+    object->flags = P11_KMS_KEY;
     set_id(object, kms_key_id(key));
     if (strncmp(name, "alias/", strlen("alias/")) != 0)
         name = kms_key_alias(key) != NULL ? kms_key_alias(key) : kms_key_id(key);
@@ -111,12 +110,12 @@ static kms_status list_all(p11_module *module, const char *door, listing *list, 
     size_t count = 0;
     kms_status st = kms_client_list(module->client, NULL, &names, &count, err);
 
-    if (st == KMS_OK && count != 0) {
-        list->objects = calloc(count, sizeof(*list->objects));
+    if (st == KMS_OK) {
+        list->objects = calloc(count + 1, sizeof(p11_object *));
         if (list->objects == NULL)
             st = kms_fail(err, KMS_E_NO_MEMORY, "key objects");
     }
-    for (size_t i = 0; i < count && st == KMS_OK; i++) {
+    for (size_t i = 0; list->objects != NULL && i < count && st == KMS_OK; i++) {
         st = add(module, names[i], list, err);
         if (concerns_one_key(st)) {
             kms_log_error(kms_client_config(module->client), door, err);
@@ -130,10 +129,15 @@ static kms_status list_all(p11_module *module, const char *door, listing *list, 
 static kms_status list_configured(p11_module *module, const char *name, listing *list,
                                   kms_error *err)
 {
-    list->objects = calloc(1, sizeof(*list->objects));
+    kms_status st;
+
+    list->objects = calloc(1, sizeof(p11_object *));
     if (list->objects == NULL)
         return kms_fail(err, KMS_E_NO_MEMORY, "a key object");
-    return add(module, name, list, err);
+    st = add(module, name, list, err);
+    if (st == KMS_OK && list->count == 0)
+        st = kms_fail(err, KMS_E_KEY_USAGE, "%s is no symmetric key for encryption", name);
+    return st;
 }
 
 /* Same key and same label, so that a handle never comes to mean something else. */

@@ -102,19 +102,15 @@ static int pass_der(const kms_buffer *der, const char *type, OSSL_CALLBACK *call
     return callback(params, arg);
 }
 
-/* A reference's key, which must be of a type that the provider has. */
-static kms_status key_of(const kms_provider *provider, kms_bytes der, kms_reference *reference,
+/* A reference's key. */
+static kms_status key_of(const kms_provider *provider, const kms_reference *reference,
                          kms_key **key, kms_error *err)
 {
-    kms_status st = kms_reference_read(der, reference, err);
-
-    if (st == KMS_OK && provider->client == NULL) {
+    if (provider->client == NULL) {
         *err = provider->fault;
         return err->status;
     }
-    if (st == KMS_OK)
-        st = kms_client_key_of_reference(provider->client, reference, key, err);
-    return st;
+    return kms_client_key_of_reference(provider->client, reference, key, err);
 }
 
 static int decode_pem(void *data, OSSL_CORE_BIO *in, int selection, OSSL_CALLBACK *callback,
@@ -134,8 +130,8 @@ static int decode_pem(void *data, OSSL_CORE_BIO *in, int selection, OSSL_CALLBAC
     if (text != NULL && read_block(provider, in, text)) {
         if (!decode_block(text, &der))
             kms_fail(&err, KMS_E_KEY_REFERENCE, "its PEM block is not whole");
-        else
-            key_of(provider, (kms_bytes){der.data, der.len}, &reference, &key, &err);
+        else if (kms_reference_read((kms_bytes){der.data, der.len}, &reference, &err) == KMS_OK)
+            key_of(provider, &reference, &key, &err);
         ok = key != NULL ? pass_der(&der, provider_key_type(key), callback, arg)
                          : provider_raise(provider, &err);
     }
@@ -179,11 +175,15 @@ static int decode_der(void *data, OSSL_CORE_BIO *in, int selection, OSSL_CALLBAC
     (void)passphrase;
     (void)passphrase_arg;
     if (read_all(provider, in, &der) &&
-        key_of(provider, (kms_bytes){der.data, der.len}, &reference, &key, &err) == KMS_OK) {
-        object = provider_key_new(provider, key, reference.context);
-        reference.context = NULL;
-        ok = object != NULL ? provider_key_give(object, callback, arg)
-                            : provider_raise_status(provider, KMS_E_NO_MEMORY, "key");
+        kms_reference_read((kms_bytes){der.data, der.len}, &reference, &err) == KMS_OK) {
+        if (key_of(provider, &reference, &key, &err) == KMS_OK) {
+            object = provider_key_new(provider, key, reference.context);
+            reference.context = NULL;
+            ok = object != NULL ? provider_key_give(object, callback, arg)
+                                : provider_raise_status(provider, KMS_E_NO_MEMORY, "key");
+        } else {
+            ok = provider_raise(provider, &err);
+        }
     }
     kms_reference_clear(&reference);
     kms_buffer_clear(&der);

@@ -9,7 +9,9 @@
 
 static OSSL_FUNC_encoder_newctx_fn encoder_newctx;
 static OSSL_FUNC_encoder_freectx_fn encoder_freectx;
-static OSSL_FUNC_encoder_does_selection_fn encoder_does_selection;
+static OSSL_FUNC_encoder_does_selection_fn does_any;
+static OSSL_FUNC_encoder_does_selection_fn does_private;
+static OSSL_FUNC_encoder_does_selection_fn does_public;
 static OSSL_FUNC_encoder_encode_fn encode_text;
 static OSSL_FUNC_encoder_encode_fn encode_reference;
 static OSSL_FUNC_encoder_encode_fn encode_public_pem;
@@ -26,11 +28,24 @@ static void encoder_freectx(void *ctx)
     (void)ctx;
 }
 
-static int encoder_does_selection(void *provider, int selection)
+static int does_any(void *provider, int selection)
 {
     (void)provider;
     (void)selection;
     return 1;
+}
+
+/* Who names no structure gets the one that fits what is selected; 0 selects what there is. */
+static int does_private(void *provider, int selection)
+{
+    (void)provider;
+    return selection == 0 || (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0;
+}
+
+static int does_public(void *provider, int selection)
+{
+    (void)provider;
+    return (selection & OSSL_KEYMGMT_SELECT_KEYPAIR) == OSSL_KEYMGMT_SELECT_PUBLIC_KEY;
 }
 
 /* The application's BIO reports its own errors. */
@@ -63,11 +78,16 @@ static int begin(const kms_provider *provider, const void *object, const kms_key
 {
     const provider_key *of = object;
 
-    if (of == NULL || of->key == NULL)
-        return provider_raise_status(provider, KMS_E_KEY_MISSING, "the object holds no KMS key");
+    *out = NULL;
+    if (of == NULL || of->key == NULL) {
+        provider_raise_status(provider, KMS_E_KEY_MISSING, "the object holds no KMS key");
+        return 0;
+    }
     *key = of->key;
     *out = BIO_new(BIO_s_mem());
-    return *out != NULL ? 1 : provider_raise_status(provider, KMS_E_NO_MEMORY, "encoded key");
+    if (*out == NULL)
+        provider_raise_status(provider, KMS_E_NO_MEMORY, "encoded key");
+    return *out != NULL;
 }
 
 static int encode_text(void *data, OSSL_CORE_BIO *out, const void *object,
@@ -183,18 +203,18 @@ static int encode_refuse(void *data, OSSL_CORE_BIO *out, const void *object,
     }
 
 /* clang-format off */
-#define ENCODER(name, encode)                                                                      \
+#define ENCODER(name, does_selection, encode)                                                                      \
     const OSSL_DISPATCH name[] = {                                                                 \
         FUNCTION(NEWCTX, encoder_newctx),                                                          \
         FUNCTION(FREECTX, encoder_freectx),                                                        \
-        FUNCTION(DOES_SELECTION, encoder_does_selection),                                          \
+        FUNCTION(DOES_SELECTION, does_selection),                                                  \
         FUNCTION(ENCODE, encode),                                                                  \
         {0, NULL},                                                                                 \
     }
 /* clang-format on */
 
-ENCODER(provider_text_encoder_functions, encode_text);
-ENCODER(provider_reference_encoder_functions, encode_reference);
-ENCODER(provider_public_pem_encoder_functions, encode_public_pem);
-ENCODER(provider_public_der_encoder_functions, encode_public_der);
-ENCODER(provider_refusing_encoder_functions, encode_refuse);
+ENCODER(provider_text_encoder_functions, does_any, encode_text);
+ENCODER(provider_reference_encoder_functions, does_private, encode_reference);
+ENCODER(provider_public_pem_encoder_functions, does_public, encode_public_pem);
+ENCODER(provider_public_der_encoder_functions, does_public, encode_public_der);
+ENCODER(provider_refusing_encoder_functions, does_any, encode_refuse);

@@ -63,9 +63,11 @@ static int asym_validate(const void *data, int selection, int checktype)
     (void)checktype;
     if (public == NULL)
         return 0;
+    ERR_set_mark();
     ctx = EVP_PKEY_CTX_new_from_pkey(kms_client_libctx(key->provider->client), public, NULL);
     good = ctx != NULL && EVP_PKEY_public_check(ctx) == 1;
     EVP_PKEY_CTX_free(ctx);
+    ERR_pop_to_mark();
     return good;
 }
 
@@ -151,7 +153,10 @@ static int asym_export(void *data, int selection, OSSL_CALLBACK *callback, void 
 
     if (public == NULL || (selection & OSSL_KEYMGMT_SELECT_PRIVATE_KEY) != 0)
         return 0;
-    ok = EVP_PKEY_todata(public, selection, &params) == 1 && callback(params, arg);
+    ERR_set_mark();
+    ok = EVP_PKEY_todata(public, selection, &params) == 1;
+    ERR_pop_to_mark();
+    ok = ok && callback(params, arg);
     OSSL_PARAM_free(params);
     return ok;
 }

@@ -6,7 +6,6 @@
 
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 /* One for each library context that the provider is loaded into. */
@@ -81,7 +80,8 @@ extern const OSSL_DISPATCH provider_kms_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_rsa_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_ec_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_ed25519_keymgmt_functions[];
-extern const OSSL_DISPATCH provider_signature_functions[];
+extern const OSSL_DISPATCH provider_rsa_signature_functions[];
+extern const OSSL_DISPATCH provider_ecdsa_functions[];
 extern const OSSL_DISPATCH provider_eddsa_functions[];
 extern const OSSL_DISPATCH provider_store_functions[];
 extern const OSSL_DISPATCH provider_asym_cipher_functions[];

@@ -3,6 +3,7 @@
  * the private library context, with the key's public half. It verifies, it takes the parameters,
  * checks and remembers them, and knows the AlgorithmIdentifier. */
 #include "core/asymmetric.h"
+#include "core/digest_info.h"
 #include "provider/provider.h"
 
 #include <openssl/core_names.h>
@@ -15,12 +16,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define NAME_SIZE            64               /* of a digest's name */
+#define SALT_AUTO_DIGEST_MAX "auto-digestmax" /* OpenSSL 3.1 and later */
+
 typedef struct sign_context {
     kms_provider *provider;
     provider_key *key;     /* a reference; NULL before init */
     EVP_PKEY_CTX *shadow;  /* of sign and verify over a digest */
     EVP_MD_CTX *md_shadow; /* of digest-sign and digest-verify */
     EVP_MD_CTX *hash;      /* of digest-sign; NULL: the scheme has no digest */
+    bool signs;            /* for signing, not for verifying */
 } sign_context;
 
 static OSSL_FUNC_signature_newctx_fn sign_newctx;
@@ -28,7 +33,10 @@ static OSSL_FUNC_signature_dupctx_fn sign_dupctx;
 static OSSL_FUNC_signature_freectx_fn sign_freectx;
 static OSSL_FUNC_signature_sign_init_fn sign_init;
 static OSSL_FUNC_signature_sign_fn sign_digest;
+static OSSL_FUNC_signature_verify_init_fn verify_init;
 static OSSL_FUNC_signature_verify_fn verify_digest;
+static OSSL_FUNC_signature_verify_recover_init_fn recover_init;
+static OSSL_FUNC_signature_verify_recover_fn recover_digest;
 static OSSL_FUNC_signature_digest_sign_init_fn digest_sign_init;
 static OSSL_FUNC_signature_digest_sign_update_fn digest_sign_update;
 static OSSL_FUNC_signature_digest_sign_final_fn digest_sign_final;
@@ -40,7 +48,8 @@ static OSSL_FUNC_signature_digest_verify_fn eddsa_verify;
 static OSSL_FUNC_signature_get_ctx_params_fn sign_get_ctx_params;
 static OSSL_FUNC_signature_gettable_ctx_params_fn sign_gettable_ctx_params;
 static OSSL_FUNC_signature_set_ctx_params_fn sign_set_ctx_params;
-static OSSL_FUNC_signature_settable_ctx_params_fn sign_settable_ctx_params;
+static OSSL_FUNC_signature_settable_ctx_params_fn rsa_settable_ctx_params;
+static OSSL_FUNC_signature_settable_ctx_params_fn ecdsa_settable_ctx_params;
 
 static void *sign_newctx(void *provider, const char *properties)
 {
@@ -59,7 +68,7 @@ static void sign_reset(sign_context *ctx)
     EVP_PKEY_CTX_free(ctx->shadow);
     EVP_MD_CTX_free(ctx->md_shadow);
     EVP_MD_CTX_free(ctx->hash);
-    *ctx = (sign_context){.provider = ctx->provider};
+    *ctx = (sign_context){.provider = ctx->provider, .signs = ctx->signs};
 }
 
 static void sign_freectx(void *data)
@@ -88,6 +97,7 @@ static void *sign_dupctx(void *data)
 
     if (copy == NULL)
         return NULL;
+    copy->signs = ctx->signs;
     copy->key = ctx->key != NULL ? provider_key_ref(ctx->key) : NULL;
     if (ctx->shadow != NULL)
         copy->shadow = EVP_PKEY_CTX_dup(ctx->shadow);
@@ -134,20 +144,44 @@ static EVP_PKEY_CTX *shadow_of(const sign_context *ctx)
     return ctx->md_shadow != NULL ? EVP_MD_CTX_get_pkey_ctx(ctx->md_shadow) : ctx->shadow;
 }
 
-static int sign_init(void *data, void *key, const OSSL_PARAM params[])
+/* An operation over a digest; init is what the shadow does. */
+static int raw_init(sign_context *ctx, void *key, const OSSL_PARAM params[],
+                    int (*init)(EVP_PKEY_CTX *))
 {
-    sign_context *ctx = data;
-
     if (!take_key(ctx, key))
         return 0;
     ctx->shadow = EVP_PKEY_CTX_new_from_pkey(private_libctx(ctx), public_half(ctx), NULL);
-    if (ctx->shadow == NULL || EVP_PKEY_verify_init(ctx->shadow) != 1)
+    if (ctx->shadow == NULL || init(ctx->shadow) != 1)
         return provider_raise_status(ctx->provider, KMS_E_NO_MEMORY, "signature");
     return sign_set_ctx_params(ctx, params);
 }
 
+/* The digest that the shadow uses, or "" where there is none. */
+static void read_digest(const sign_context *ctx, char name[NAME_SIZE])
+{
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, name, NAME_SIZE),
+        OSSL_PARAM_construct_end(),
+    };
+
+    name[0] = '\0';
+    if (shadow_of(ctx) == NULL)
+        return;
+    ERR_set_mark();
+    if (EVP_PKEY_CTX_get_params(shadow_of(ctx), params) != 1)
+        name[0] = '\0';
+    ERR_pop_to_mark();
+}
+
+/* An operation over a message. Begun anew without key and digest it keeps both. */
 static int digest_init(sign_context *ctx, const char *digest, void *key, const OSSL_PARAM params[])
 {
+    char before[NAME_SIZE] = "";
+
+    if (digest == NULL && key == NULL && ctx->md_shadow != NULL)
+        read_digest(ctx, before);
+    if (before[0] != '\0')
+        digest = before;
     if (!take_key(ctx, key))
         return 0;
     ERR_set_mark();
@@ -163,28 +197,13 @@ static int digest_init(sign_context *ctx, const char *digest, void *key, const O
     return sign_set_ctx_params(ctx, params);
 }
 
-/* The digest that the shadow uses, or "" where there is none. */
-static void read_digest(const sign_context *ctx, char name[64])
-{
-    OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, name, 64),
-        OSSL_PARAM_construct_end(),
-    };
-
-    name[0] = '\0';
-    ERR_set_mark();
-    if (EVP_PKEY_CTX_get_params(shadow_of(ctx), params) != 1)
-        name[0] = '\0';
-    ERR_pop_to_mark();
-}
-
 /* --- which algorithm --- */
 
 /* What RSA keys are asked for. */
 typedef struct rsa_wish {
     int padding;
-    char digest[64], mgf1[64];
-    char salt[16]; /* "digest", "max", "auto" or a number */
+    char digest[NAME_SIZE], mgf1[NAME_SIZE]; /* "" for none */
+    char salt[16];                           /* "digest", "max", "auto" or a number */
 } rsa_wish;
 
 static bool read_rsa_wish(const sign_context *ctx, rsa_wish *wish)
@@ -198,8 +217,13 @@ static bool read_rsa_wish(const sign_context *ctx, rsa_wish *wish)
         OSSL_PARAM_construct_end(),
     };
 
+    bool ok;
+
     read_digest(ctx, wish->digest);
-    return EVP_PKEY_CTX_get_params(shadow_of(ctx), params) == 1;
+    ERR_set_mark();
+    ok = EVP_PKEY_CTX_get_params(shadow_of(ctx), params) == 1;
+    ERR_pop_to_mark();
+    return ok;
 }
 
 /* Returns NULL, as what it is called in does. */
@@ -218,17 +242,54 @@ static const kms_algorithm *refuse(const sign_context *ctx, const char *format, 
     return NULL;
 }
 
-/* Salt lengths that mean the digest's: what KMS has. The two "auto" leave it to the signer. */
-static bool salt_fits(const char *salt, size_t digest_len)
+/* Salt lengths that leave it to the signer. */
+static bool salt_is_open(const char *salt)
 {
-    return strcmp(salt, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST) == 0 ||
-           strcmp(salt, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO) == 0 ||
-           strcmp(salt, "auto-digestmax") == 0 || strtoul(salt, NULL, 10) == digest_len;
+    return strcmp(salt, OSSL_PKEY_RSA_PSS_SALT_LEN_AUTO) == 0 ||
+           strcmp(salt, SALT_AUTO_DIGEST_MAX) == 0;
 }
 
-static const kms_algorithm *rsa_algorithm(const sign_context *ctx)
+/* Salt lengths that mean the digest's: what KMS has. */
+static bool salt_fits(const char *salt, size_t digest_len)
+{
+    return salt_is_open(salt) || strcmp(salt, OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST) == 0 ||
+           strtoul(salt, NULL, 10) == digest_len;
+}
+
+/* KMS's algorithm for a digest under any name that OpenSSL has for it. */
+static const kms_algorithm *find_algorithm(const sign_context *ctx, kms_scheme scheme,
+                                           const char *digest)
 {
     const kms_key_spec_row *kind = kms_key_kind(ctx->key->key);
+    const kms_algorithm *algorithm = kms_algorithm_find(kind, scheme, digest);
+    EVP_MD *md = NULL;
+
+    if (algorithm != NULL || digest[0] == '\0')
+        return algorithm;
+    ERR_set_mark();
+    md = EVP_MD_fetch(private_libctx(ctx), digest, NULL);
+    ERR_pop_to_mark();
+    if (md != NULL)
+        algorithm = kms_algorithm_find(kind, scheme, EVP_MD_get0_name(md));
+    EVP_MD_free(md);
+    return algorithm;
+}
+
+/* Without a digest the caller gives a DigestInfo, which takes the digest's place in *input. */
+static const kms_algorithm *info_algorithm(const sign_context *ctx, kms_bytes *input)
+{
+    const kms_algorithm *algorithm =
+        kms_digest_info_read(kms_key_kind(ctx->key->key), *input, input);
+
+    return algorithm != NULL ? algorithm
+                             : refuse(ctx,
+                                      "no digest is set, and the %zu bytes are no DigestInfo "
+                                      "of SHA-256, SHA-384 or SHA-512",
+                                      input->len);
+}
+
+static const kms_algorithm *rsa_algorithm(const sign_context *ctx, kms_bytes *input)
+{
     rsa_wish wish = {0};
     const kms_algorithm *algorithm, *mgf1;
     kms_scheme scheme;
@@ -238,13 +299,15 @@ static const kms_algorithm *rsa_algorithm(const sign_context *ctx)
     if (wish.padding != RSA_PKCS1_PADDING && wish.padding != RSA_PKCS1_PSS_PADDING)
         return refuse(ctx, "RSA padding %d; KMS signs with pkcs1 and pss", wish.padding);
     scheme = wish.padding == RSA_PKCS1_PADDING ? KMS_SCHEME_PKCS1 : KMS_SCHEME_PSS;
-    algorithm = kms_algorithm_find(kind, scheme, wish.digest);
+    if (scheme == KMS_SCHEME_PKCS1 && wish.digest[0] == '\0')
+        return info_algorithm(ctx, input);
+    algorithm = find_algorithm(ctx, scheme, wish.digest);
     if (algorithm == NULL)
         return refuse(ctx, "digest %s; KMS has SHA-256, SHA-384 and SHA-512 for RSA",
                       wish.digest[0] != '\0' ? wish.digest : "none");
     if (scheme == KMS_SCHEME_PKCS1)
         return algorithm;
-    mgf1 = kms_algorithm_find(kind, scheme, wish.mgf1);
+    mgf1 = find_algorithm(ctx, scheme, wish.mgf1);
     if (mgf1 != algorithm)
         return refuse(ctx, "MGF1 with %s; KMS has the digest of the signature there", wish.mgf1);
     if (!salt_fits(wish.salt, algorithm->digest_len))
@@ -253,26 +316,40 @@ static const kms_algorithm *rsa_algorithm(const sign_context *ctx)
     return algorithm;
 }
 
-/* NULL with the error raised. */
-static const kms_algorithm *algorithm_of(const sign_context *ctx)
+/* NULL with the error raised. *input becomes what KMS gets. */
+static const kms_algorithm *algorithm_of(const sign_context *ctx, kms_bytes *input)
 {
     const kms_key_spec_row *kind = kms_key_kind(ctx->key->key);
 
     if (is_a(ctx, "RSA"))
-        return rsa_algorithm(ctx);
+        return rsa_algorithm(ctx, input);
     return kms_algorithm_at(kind, is_a(ctx, "EC") ? KMS_SCHEME_ECDSA : KMS_SCHEME_EDDSA, 0);
 }
 
 /* --- signing --- */
 
+static int max_size(const sign_context *ctx, size_t *len)
+{
+    *len = (size_t)EVP_PKEY_get_size(public_half(ctx));
+    return 1;
+}
+
 static int sign_input(const sign_context *ctx, unsigned char *signature, size_t *len, size_t room,
                       kms_bytes input)
 {
-    const kms_algorithm *algorithm = algorithm_of(ctx);
+    const kms_algorithm *algorithm;
     kms_buffer made = {0};
     kms_error err = {0};
+    size_t most = 0;
     int ok;
 
+    max_size(ctx, &most);
+    if (room < most) {
+        kms_fail(&err, KMS_E_BUFFER_TOO_SMALL, "%zu bytes for a signature of up to %zu", room,
+                 most);
+        return provider_raise(ctx->provider, &err);
+    }
+    algorithm = algorithm_of(ctx, &input);
     if (algorithm == NULL)
         return 0;
     if (kms_client_sign(ctx->provider->client, ctx->key->key, algorithm, input, &made, &err) !=
@@ -288,10 +365,12 @@ static int sign_input(const sign_context *ctx, unsigned char *signature, size_t 
     return ok;
 }
 
-static int max_size(const sign_context *ctx, size_t *len)
+static int sign_init(void *data, void *key, const OSSL_PARAM params[])
 {
-    *len = (size_t)EVP_PKEY_get_size(public_half(ctx));
-    return 1;
+    sign_context *ctx = data;
+
+    ctx->signs = true;
+    return raw_init(ctx, key, params, EVP_PKEY_verify_init);
 }
 
 static int sign_digest(void *data, unsigned char *signature, size_t *len, size_t room,
@@ -307,10 +386,11 @@ static int sign_digest(void *data, unsigned char *signature, size_t *len, size_t
 static int digest_sign_init(void *data, const char *digest, void *key, const OSSL_PARAM params[])
 {
     sign_context *ctx = data;
-    char name[64];
+    char name[NAME_SIZE];
     EVP_MD *md;
     int ok;
 
+    ctx->signs = true;
     if (!digest_init(ctx, digest, key, params))
         return 0;
     if (is_a(ctx, "ED25519"))
@@ -357,6 +437,14 @@ static int eddsa_sign(void *data, unsigned char *signature, size_t *len, size_t 
 
 /* --- verifying, by the shadow --- */
 
+static int verify_init(void *data, void *key, const OSSL_PARAM params[])
+{
+    sign_context *ctx = data;
+
+    ctx->signs = false;
+    return raw_init(ctx, key, params, EVP_PKEY_verify_init);
+}
+
 static int verify_digest(void *data, const unsigned char *signature, size_t len,
                          const unsigned char *digest, size_t digest_len)
 {
@@ -365,9 +453,29 @@ static int verify_digest(void *data, const unsigned char *signature, size_t len,
     return EVP_PKEY_verify(ctx->shadow, signature, len, digest, digest_len) == 1;
 }
 
+static int recover_init(void *data, void *key, const OSSL_PARAM params[])
+{
+    sign_context *ctx = data;
+
+    ctx->signs = false;
+    return raw_init(ctx, key, params, EVP_PKEY_verify_recover_init);
+}
+
+static int recover_digest(void *data, unsigned char *digest, size_t *len, size_t room,
+                          const unsigned char *signature, size_t signature_len)
+{
+    const sign_context *ctx = data;
+
+    *len = room;
+    return EVP_PKEY_verify_recover(ctx->shadow, digest, len, signature, signature_len) == 1;
+}
+
 static int digest_verify_init(void *data, const char *digest, void *key, const OSSL_PARAM params[])
 {
-    return digest_init(data, digest, key, params);
+    sign_context *ctx = data;
+
+    ctx->signs = false;
+    return digest_init(ctx, digest, key, params);
 }
 
 static int digest_verify_update(void *data, const unsigned char *part, size_t len)
@@ -417,6 +525,23 @@ static const OSSL_PARAM *sign_gettable_ctx_params(void *data, void *provider)
     return params;
 }
 
+/* A signer that may choose the salt length: KMS chose the digest's, and so says the
+ * AlgorithmIdentifier, which the shadow writes. */
+static int choose_salt(const sign_context *ctx)
+{
+    rsa_wish wish = {0};
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_SIGNATURE_PARAM_PSS_SALTLEN,
+                                         OSSL_PKEY_RSA_PSS_SALT_LEN_DIGEST, 0),
+        OSSL_PARAM_construct_end(),
+    };
+
+    if (!ctx->signs || !is_a(ctx, "RSA") || !read_rsa_wish(ctx, &wish) ||
+        wish.padding != RSA_PKCS1_PSS_PADDING || !salt_is_open(wish.salt))
+        return 1;
+    return EVP_PKEY_CTX_set_params(shadow_of(ctx), params) == 1;
+}
+
 static int sign_set_ctx_params(void *data, const OSSL_PARAM params[])
 {
     const sign_context *ctx = data;
@@ -427,14 +552,26 @@ static int sign_set_ctx_params(void *data, const OSSL_PARAM params[])
     if (shadow_of(ctx) == NULL)
         return 0;
     ERR_set_mark();
-    ok = EVP_PKEY_CTX_set_params(shadow_of(ctx), params) == 1;
+    ok = EVP_PKEY_CTX_set_params(shadow_of(ctx), params) == 1 && choose_salt(ctx);
     ERR_pop_to_mark();
     return ok ? 1
               : provider_raise_status(ctx->provider, KMS_E_ALGORITHM,
                                       "a parameter of the signature is not accepted");
 }
 
-static const OSSL_PARAM *sign_settable_ctx_params(void *data, void *provider)
+static const OSSL_PARAM *ecdsa_settable_ctx_params(void *data, void *provider)
+{
+    static const OSSL_PARAM params[] = {
+        OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_DIGEST, NULL, 0),
+        OSSL_PARAM_END,
+    };
+
+    (void)data;
+    (void)provider;
+    return params;
+}
+
+static const OSSL_PARAM *rsa_settable_ctx_params(void *data, void *provider)
 {
     static const OSSL_PARAM params[] = {
         OSSL_PARAM_utf8_string(OSSL_SIGNATURE_PARAM_PAD_MODE, NULL, 0),
@@ -454,25 +591,37 @@ static const OSSL_PARAM *sign_settable_ctx_params(void *data, void *provider)
         OSSL_FUNC_SIGNATURE_##id, (void (*)(void))(name)                                           \
     }
 
-/* RSA and ECDSA. */
-const OSSL_DISPATCH provider_signature_functions[] = {
-    FUNCTION(NEWCTX, sign_newctx),
-    FUNCTION(DUPCTX, sign_dupctx),
-    FUNCTION(FREECTX, sign_freectx),
-    FUNCTION(SIGN_INIT, sign_init),
-    FUNCTION(SIGN, sign_digest),
-    FUNCTION(VERIFY_INIT, sign_init),
-    FUNCTION(VERIFY, verify_digest),
-    FUNCTION(DIGEST_SIGN_INIT, digest_sign_init),
-    FUNCTION(DIGEST_SIGN_UPDATE, digest_sign_update),
-    FUNCTION(DIGEST_SIGN_FINAL, digest_sign_final),
-    FUNCTION(DIGEST_VERIFY_INIT, digest_verify_init),
-    FUNCTION(DIGEST_VERIFY_UPDATE, digest_verify_update),
-    FUNCTION(DIGEST_VERIFY_FINAL, digest_verify_final),
-    FUNCTION(GET_CTX_PARAMS, sign_get_ctx_params),
-    FUNCTION(GETTABLE_CTX_PARAMS, sign_gettable_ctx_params),
-    FUNCTION(SET_CTX_PARAMS, sign_set_ctx_params),
-    FUNCTION(SETTABLE_CTX_PARAMS, sign_settable_ctx_params),
+/* clang-format off */
+#define FUNCTIONS_OVER_DIGESTS                                                                     \
+    FUNCTION(NEWCTX, sign_newctx),                                                                 \
+    FUNCTION(DUPCTX, sign_dupctx),                                                                 \
+    FUNCTION(FREECTX, sign_freectx),                                                               \
+    FUNCTION(SIGN_INIT, sign_init),                                                                \
+    FUNCTION(SIGN, sign_digest),                                                                   \
+    FUNCTION(VERIFY_INIT, verify_init),                                                            \
+    FUNCTION(VERIFY, verify_digest),                                                               \
+    FUNCTION(DIGEST_SIGN_INIT, digest_sign_init),                                                  \
+    FUNCTION(DIGEST_SIGN_UPDATE, digest_sign_update),                                              \
+    FUNCTION(DIGEST_SIGN_FINAL, digest_sign_final),                                                \
+    FUNCTION(DIGEST_VERIFY_INIT, digest_verify_init),                                              \
+    FUNCTION(DIGEST_VERIFY_UPDATE, digest_verify_update),                                          \
+    FUNCTION(DIGEST_VERIFY_FINAL, digest_verify_final),                                            \
+    FUNCTION(GET_CTX_PARAMS, sign_get_ctx_params),                                                 \
+    FUNCTION(GETTABLE_CTX_PARAMS, sign_gettable_ctx_params),                                       \
+    FUNCTION(SET_CTX_PARAMS, sign_set_ctx_params)
+/* clang-format on */
+
+const OSSL_DISPATCH provider_rsa_signature_functions[] = {
+    FUNCTIONS_OVER_DIGESTS,
+    FUNCTION(VERIFY_RECOVER_INIT, recover_init),
+    FUNCTION(VERIFY_RECOVER, recover_digest),
+    FUNCTION(SETTABLE_CTX_PARAMS, rsa_settable_ctx_params),
+    {0, NULL},
+};
+
+const OSSL_DISPATCH provider_ecdsa_functions[] = {
+    FUNCTIONS_OVER_DIGESTS,
+    FUNCTION(SETTABLE_CTX_PARAMS, ecdsa_settable_ctx_params),
     {0, NULL},
 };
 

@@ -124,22 +124,37 @@ static int load_key(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
     return provider_key_give(object, callback, arg);
 }
 
-/* An address names one secret key. Who looks for another kind finds an empty store, which is no
- * error; only programs that ask for the public half (-pubin) would then fail without a reason. */
-static int load_expected(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
+/* The public half as an ordinary key: OpenSSL makes it from the bytes. */
+static int load_public(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
 {
-    switch (ctx->expect) {
-    case 0:
-    case OSSL_STORE_INFO_PKEY:
-        return load_key(ctx, callback, arg);
-    case OSSL_STORE_INFO_PUBKEY:
-        return provider_raise_status(ctx->provider, KMS_E_UNSUPPORTED,
-                                     "a symmetric KMS key has no public half: ask for the key "
-                                     "itself, without -pubin");
-    default:
-        ctx->done = true;
-        return 1;
+    kms_error err = {0};
+    kms_key *key = NULL;
+    int type = OSSL_OBJECT_PKEY, ok;
+
+    if (kms_client_key(ctx->provider->client, &ctx->address, &key, &err) != KMS_OK)
+        return provider_raise(ctx->provider, &err);
+    if (kms_key_public(key) == NULL) {
+        kms_fail(&err, KMS_E_UNSUPPORTED,
+                 "%s is %s, which has no public half: ask for the key itself, without -pubin",
+                 kms_key_arn(key), kms_key_spec(key));
+        kms_key_free(key);
+        return provider_raise(ctx->provider, &err);
     }
+    const kms_bytes spki = kms_key_spki(key);
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int(OSSL_OBJECT_PARAM_TYPE, &type),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_TYPE,
+                                         (char *)(uintptr_t)kms_key_kind(key)->type, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_OBJECT_PARAM_DATA_STRUCTURE, "SubjectPublicKeyInfo",
+                                         0),
+        OSSL_PARAM_construct_octet_string(OSSL_OBJECT_PARAM_DATA, (void *)(uintptr_t)spki.data,
+                                          spki.len),
+        OSSL_PARAM_construct_end(),
+    };
+    ctx->done = true;
+    ok = callback(params, arg);
+    kms_key_free(key);
+    return ok;
 }
 
 static int load_name(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
@@ -167,6 +182,24 @@ static int load_name(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
     return ok;
 }
 
+/* KMS holds keys. Who looks for certificates and the like finds an empty store, which is no error.
+ */
+static int load_expected(store_context *ctx, OSSL_CALLBACK *callback, void *arg)
+{
+    switch (ctx->expect) {
+    case 0:
+    case OSSL_STORE_INFO_PKEY:
+        return ctx->address.key != NULL ? load_key(ctx, callback, arg)
+                                        : load_name(ctx, callback, arg);
+    case OSSL_STORE_INFO_PUBKEY:
+        return ctx->address.key != NULL ? load_public(ctx, callback, arg)
+                                        : load_name(ctx, callback, arg);
+    default:
+        ctx->done = true;
+        return 1;
+    }
+}
+
 static int store_load(void *data, OSSL_CALLBACK *callback, void *arg,
                       OSSL_PASSPHRASE_CALLBACK *passphrase, void *passphrase_arg)
 {
@@ -186,8 +219,7 @@ static int store_load(void *data, OSSL_CALLBACK *callback, void *arg,
     else if (ctx->fault.status != KMS_OK)
         ok = provider_raise(ctx->provider, &ctx->fault);
     else
-        ok = ctx->address.key != NULL ? load_expected(ctx, callback, arg)
-                                      : load_name(ctx, callback, arg);
+        ok = load_expected(ctx, callback, arg);
     ctx->failed = !ok;
     ctx->done = ctx->done && ok;
     return ok;

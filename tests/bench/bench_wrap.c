@@ -105,6 +105,7 @@ typedef struct curl_state {
     struct curl_slist *headers;
 } curl_state;
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libcurl's type */
 static size_t discard(char *data, size_t size, size_t count, void *arg)
 {
     (void)data;
@@ -259,6 +260,7 @@ static const door doors[] = {
 
 static void load_prebuilt(void)
 {
+    const char *alias = getenv("KMS_KEY_ALIAS"), *url = getenv("AWS_ENDPOINT_URL_KMS");
     kms_client *client = NULL;
     kms_address address = {0};
     kms_key *key = NULL;
@@ -266,8 +268,10 @@ static void load_prebuilt(void)
     kms_error err = {0};
     char text[KMS_ERROR_TEXT_MAX], base64[2 * KMS_CIPHERTEXT_MAX];
 
+    if (alias == NULL || url == NULL)
+        die("set KMS_KEY_ALIAS and AWS_ENDPOINT_URL_KMS");
     if (kms_client_open(NULL, &client, &err) != KMS_OK ||
-        kms_address_parse(getenv("KMS_KEY_ALIAS"), &address, &err) != KMS_OK ||
+        kms_address_parse(alias, &address, &err) != KMS_OK ||
         kms_context_parse(context, CONTEXT, strlen(CONTEXT), &err) != KMS_OK ||
         kms_client_key(client, &address, &key, &err) != KMS_OK ||
         kms_client_wrap(client, key, (kms_bytes){data_key, sizeof(data_key)}, context,
@@ -275,7 +279,7 @@ static void load_prebuilt(void)
         kms_error_text(&err, text, sizeof(text));
         die(text);
     }
-    prebuilt.url = strdup(getenv("AWS_ENDPOINT_URL_KMS"));
+    prebuilt.url = strdup(url);
     prebuilt.arn = strdup(kms_key_arn(key));
     prebuilt.region = strdup(kms_key_region(key));
     EVP_EncodeBlock((unsigned char *)base64, data_key, sizeof(data_key));
@@ -465,8 +469,8 @@ static void print_machine(int rounds, double duration)
 
 int main(int argc, char **argv)
 {
-    double duration = argc > 3 ? atof(argv[3]) : 0.5;
-    int rounds = argc > 4 ? atoi(argv[4]) : 9;
+    double duration = argc > 3 ? strtod(argv[3], NULL) : 0.5;
+    int rounds = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 9;
 
     if (argc < 3 || duration <= 0 || rounds < 1 || rounds > ROUNDS_MAX) {
         fprintf(stderr, "usage: bench_wrap PROVIDER-FOLDER PKCS11-MODULE [SECONDS [ROUNDS 1-%d]]\n",

@@ -1,6 +1,7 @@
 /* Key addresses come from command lines and configuration of other programs. */
 #include "core/address.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,6 +1,7 @@
 /* Encryption contexts come from mechanism parameters and options; JSON among them. */
 #include "core/context.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

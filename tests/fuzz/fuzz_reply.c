@@ -2,6 +2,7 @@
  * stays behind in what the JSON parser sees. */
 #include "core/json.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

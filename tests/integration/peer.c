@@ -57,7 +57,7 @@ static void await_farewell(int connection)
 /* True where the connection goes on. */
 static bool give(const peer_answer *answer, int connection)
 {
-    const struct timespec pause = {.tv_nsec = 20 * 1000000};
+    const struct timespec pause = {.tv_nsec = 20000000};
 
     switch (answer->manner) {
     case PEER_KEEP:

@@ -285,12 +285,11 @@ static void more_than_a_mebibyte_is_refused(void **state)
 
     (void)state;
     /* One is an endless body, the other endless headers. */
-    strcpy(body, "HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\n\r\n");
-    memset(body + strlen(body), ' ', sizeof(body) - 1 - strlen(body));
-    strcpy(headers, "HTTP/1.1 200 OK\r\n");
-    while (strlen(headers) < sizeof(headers) - 100)
-        strcat(headers, "X-Padding: ................................................\r\n");
-    strcat(headers, "X-Again: ");
+    snprintf(body, sizeof(body), "HTTP/1.1 200 OK\r\n\r\n%60000s", "");
+    size_t len = (size_t)snprintf(headers, sizeof(headers), "HTTP/1.1 200 OK\r\n");
+    while (len < sizeof(headers) - 100)
+        len += (size_t)snprintf(headers + len, sizeof(headers) - len, "X-Padding: %40s.\r\n", "");
+    snprintf(headers + len, sizeof(headers) - len, "X-Again: ");
     for (size_t i = 0; i < 2; i++) {
         fixture f;
         kms_key *key = NULL;

@@ -5,6 +5,7 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/store.h>
+#include <openssl/x509.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -97,6 +98,24 @@ EVP_PKEY *application_key(const application *app, const char *uri)
     if (key == NULL)
         fail_with_errors(uri);
     return key;
+}
+
+EVP_PKEY *ordinary_public(EVP_PKEY *key)
+{
+    unsigned char *der = NULL;
+    const unsigned char *at;
+    int len = i2d_PUBKEY(key, &der);
+    EVP_PKEY *public;
+
+    if (len <= 0)
+        fail_with_errors("public half");
+    at = der;
+    public = d2i_PUBKEY_ex(NULL, &at, len, NULL, NULL);
+    OPENSSL_free(der);
+    if (public == NULL)
+        fail_with_errors("public half");
+    assert_string_equal(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(public)), "default");
+    return public;
 }
 
 bytes bytes_of(const char *text)
@@ -283,7 +302,8 @@ long requests(const test_server *server)
 {
     static const char *const operations[] = {
         "Encrypt",     "Decrypt",  "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
-        "DescribeKey", "ListKeys", "ListAliases",     "ReEncrypt"};
+        "DescribeKey", "ListKeys", "ListAliases",     "ReEncrypt",
+        "Sign",        "Verify",   "GetPublicKey",    "DeriveSharedSecret"};
     long sum = 0;
 
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)

@@ -37,6 +37,10 @@ EVP_PKEY *application_key(const application *app, const char *uri);
 /* The same; NULL where it fails, and the errors stay in the queue. */
 EVP_PKEY *application_try_key(const application *app, const char *uri);
 
+/* The public half as an ordinary key of the default provider, in the default library context, where
+ * kms is not. */
+EVP_PKEY *ordinary_public(EVP_PKEY *key);
+
 /* Bytes of a result. */
 typedef struct bytes {
     unsigned char data[8192];

@@ -1,23 +1,25 @@
 /* Ordinary keys in the same process: whatever the order of the providers and the default query, the
- * application's own RSA and EC keys sign, verify and serve TLS as if kms were not there. */
-#include "tests/provider/application.h"
+ * application's own RSA, EC and Ed25519 keys sign, verify and serve TLS beside those of KMS. */
+#include "tests/provider/handshake.h"
 
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
-#include <openssl/x509.h>
+#include <openssl/pem.h>
 
 static test_server server;
 
-/* How an application may be set up. */
+/* How an application may be set up. Where kms comes before default, or is preferred, OpenSSL asks
+ * kms to make new keys by their ordinary names, which it does not: there the application can read,
+ * use and verify with ordinary keys, and agree on keys by X25519 alone. kms says so in its log. */
 static const struct setup {
     const char *first, *second, *query;
+    bool whole; /* ordinary keys can be made too */
 } setups[] = {
-    {"default", "kms", NULL},
-    {"kms", "default", NULL},
-    {"default", "kms", "?provider=kms"},
-    {"kms", "default", "?provider=kms"},
-    {"default", "kms", "?provider=default"},
+    {"default", "kms", NULL, true},
+    {"default", "kms", "?provider=default", true},
+    {"kms", "default", "?provider=default", true},
+    {"kms", "default", NULL, false},
+    {"default", "kms", "?provider=kms", false},
+    {"kms", "default", "?provider=kms", false},
 };
 
 #define SETUPS (sizeof(setups) / sizeof(setups[0]))
@@ -33,23 +35,33 @@ static application open_setup(const struct setup *setup)
     return app;
 }
 
-static EVP_PKEY *rsa_key(const application *app)
-{
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(app->libctx, NULL, "RSA", (size_t)2048);
+#define TYPES 3
 
-    assert_non_null(key);
-    return key;
+static EVP_PKEY *make(OSSL_LIB_CTX *libctx, size_t type)
+{
+    switch (type) {
+    case 0:
+        return EVP_PKEY_Q_keygen(libctx, NULL, "RSA", (size_t)2048);
+    case 1:
+        return EVP_PKEY_Q_keygen(libctx, NULL, "EC", "P-256");
+    default:
+        return EVP_PKEY_Q_keygen(libctx, NULL, "ED25519");
+    }
 }
 
-static EVP_PKEY *ec_key(const application *app)
+/* A key file, read as an application reads it. */
+static EVP_PKEY *read_key(const application *app, size_t type)
 {
-    EVP_PKEY *key = EVP_PKEY_Q_keygen(app->libctx, NULL, "EC", "P-256");
+    EVP_PKEY *made = make(NULL, type), *key;
+    BIO *file = BIO_new(BIO_s_mem());
 
+    assert_int_equal(PEM_write_bio_PrivateKey(file, made, NULL, NULL, 0, NULL, NULL), 1);
+    key = PEM_read_bio_PrivateKey_ex(file, NULL, NULL, NULL, app->libctx, NULL);
     assert_non_null(key);
+    BIO_free(file);
+    EVP_PKEY_free(made);
     return key;
 }
-
-static EVP_PKEY *(*const makers[])(const application *) = {rsa_key, ec_key};
 
 static void signs_and_verifies(const application *app, EVP_PKEY *key)
 {
@@ -58,11 +70,11 @@ static void signs_and_verifies(const application *app, EVP_PKEY *key)
     size_t len = sizeof(signature);
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
-    assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, "SHA256", app->libctx, NULL, key, NULL), 1);
+    assert_int_equal(EVP_DigestSignInit_ex(ctx, NULL, NULL, app->libctx, NULL, key, NULL), 1);
     assert_int_equal(EVP_DigestSign(ctx, signature, &len, message, sizeof(message)), 1);
     EVP_MD_CTX_free(ctx);
     ctx = EVP_MD_CTX_new();
-    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, "SHA256", app->libctx, NULL, key, NULL), 1);
+    assert_int_equal(EVP_DigestVerifyInit_ex(ctx, NULL, NULL, app->libctx, NULL, key, NULL), 1);
     assert_int_equal(EVP_DigestVerify(ctx, signature, len, message, sizeof(message)), 1);
     signature[len - 1] ^= 1;
     assert_int_not_equal(EVP_DigestVerify(ctx, signature, len, message, sizeof(message)), 1);
@@ -75,8 +87,8 @@ static void ordinary_keys_sign_and_verify(void **state)
     (void)state;
     for (size_t i = 0; i < SETUPS; i++) {
         application app = open_setup(&setups[i]);
-        for (size_t k = 0; k < 2; k++) {
-            EVP_PKEY *key = makers[k](&app);
+        for (size_t type = 0; type < TYPES; type++) {
+            EVP_PKEY *key = read_key(&app, type);
             EVP_PKEY *copy = EVP_PKEY_dup(key);
             signs_and_verifies(&app, key);
             assert_int_equal(EVP_PKEY_eq(key, copy), 1);
@@ -88,84 +100,53 @@ static void ordinary_keys_sign_and_verify(void **state)
     }
 }
 
-static X509 *certificate(const application *app, EVP_PKEY *key)
-{
-    X509 *cert = X509_new_ex(app->libctx, NULL);
-    X509_NAME *name = X509_get_subject_name(cert);
-
-    assert_int_equal(X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
-                                                (const unsigned char *)"neighbour", -1, -1, 0),
-                     1);
-    X509_set_version(cert, X509_VERSION_3);
-    X509_set_issuer_name(cert, name);
-    ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-    X509_gmtime_adj(X509_getm_notBefore(cert), -60);
-    X509_gmtime_adj(X509_getm_notAfter(cert), 3600);
-    assert_int_equal(X509_set_pubkey(cert, key), 1);
-    assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
-    return cert;
-}
-
-/* Client and server in memory; the client trusts the one certificate. */
-static void handshake(const application *app, EVP_PKEY *key, const char *group, int version)
-{
-    SSL_CTX *server_ctx = SSL_CTX_new_ex(app->libctx, NULL, TLS_server_method());
-    SSL_CTX *client_ctx = SSL_CTX_new_ex(app->libctx, NULL, TLS_client_method());
-    X509 *cert = certificate(app, key);
-    BIO *to_server = BIO_new(BIO_s_mem()), *to_client = BIO_new(BIO_s_mem());
-    char word[8] = "";
-
-    assert_non_null(server_ctx);
-    assert_non_null(client_ctx);
-    assert_int_equal(SSL_CTX_use_certificate(server_ctx, cert), 1);
-    assert_int_equal(SSL_CTX_use_PrivateKey(server_ctx, key), 1);
-    assert_int_equal(SSL_CTX_check_private_key(server_ctx), 1);
-    SSL_CTX_set_verify(client_ctx, SSL_VERIFY_PEER, NULL);
-    X509_STORE_add_cert(SSL_CTX_get_cert_store(client_ctx), cert);
-    SSL *s = SSL_new(server_ctx), *c = SSL_new(client_ctx);
-    SSL_set_max_proto_version(c, version);
-    assert_int_equal(SSL_set1_groups_list(c, group), 1);
-    assert_int_equal(SSL_set1_groups_list(s, group), 1);
-    BIO_up_ref(to_server);
-    BIO_up_ref(to_client);
-    SSL_set_bio(s, to_server, to_client);
-    SSL_set_bio(c, to_client, to_server);
-    SSL_set_accept_state(s);
-    SSL_set_connect_state(c);
-    for (int i = 0; i < 10 && (!SSL_is_init_finished(c) || !SSL_is_init_finished(s)); i++) {
-        SSL_do_handshake(c);
-        SSL_do_handshake(s);
-    }
-    if (!SSL_is_init_finished(c) || !SSL_is_init_finished(s))
-        fail_msg("no handshake on %s: %s", group, ERR_reason_error_string(ERR_peek_last_error()));
-    assert_int_equal(SSL_get_verify_result(c), X509_V_OK);
-    assert_int_equal(SSL_write(c, "word", 5), 5);
-    assert_int_equal(SSL_read(s, word, sizeof(word)), 5);
-    assert_string_equal(word, "word");
-    SSL_free(c);
-    SSL_free(s);
-    X509_free(cert);
-    SSL_CTX_free(client_ctx);
-    SSL_CTX_free(server_ctx);
-}
-
 static void ordinary_keys_serve_tls(void **state)
 {
     static const struct {
-        const char *group;
+        const char *groups;
         int version;
-    } rows[] = {{"P-256", TLS1_3_VERSION}, {"X25519", TLS1_3_VERSION}, {"P-256", TLS1_2_VERSION}};
+    } rows[] = {{NULL, TLS1_3_VERSION},
+                {"X25519", TLS1_3_VERSION},
+                {"P-256", TLS1_3_VERSION},
+                {"P-256", TLS1_2_VERSION}};
 
     (void)state;
     for (size_t i = 0; i < SETUPS; i++) {
         application app = open_setup(&setups[i]);
-        for (size_t k = 0; k < 2; k++) {
-            EVP_PKEY *key = makers[k](&app);
-            for (size_t r = 0; r < sizeof(rows) / sizeof(rows[0]); r++)
-                handshake(&app, key, rows[r].group, rows[r].version);
+        for (size_t type = 0; type < TYPES; type++) {
+            EVP_PKEY *key = read_key(&app, type);
+            for (size_t r = 0; r < (setups[i].whole ? 4 : 2); r++) {
+                const meeting how = {.server = key,
+                                     .client = key,
+                                     .groups = rows[r].groups,
+                                     .version = rows[r].version};
+                handshake(&app, &how);
+            }
             EVP_PKEY_free(key);
         }
         application_close(&app);
+        ERR_clear_error(); /* of groups that were looked for */
+    }
+}
+
+static void kms_keys_serve_tls_beside_them(void **state)
+{
+    static const char *const uris[] = {"kms:alias/rsa", "kms:alias/p256", "kms:alias/ed"};
+
+    (void)state;
+    for (size_t i = 0; i < SETUPS; i++) {
+        application app = open_setup(&setups[i]);
+        for (size_t type = 0; type < TYPES; type++) {
+            EVP_PKEY *key = application_key(&app, uris[type]), *ordinary = read_key(&app, type);
+            const meeting serving = {.server = key, .client = ordinary, .version = TLS1_3_VERSION};
+            const meeting client = {.server = ordinary, .client = key, .version = TLS1_3_VERSION};
+            handshake(&app, &serving);
+            handshake(&app, &client);
+            EVP_PKEY_free(ordinary);
+            EVP_PKEY_free(key);
+        }
+        application_close(&app);
+        ERR_clear_error(); /* of groups that were looked for */
     }
 }
 
@@ -174,11 +155,17 @@ static void ordinary_keys_are_not_ours(void **state)
     (void)state;
     for (size_t i = 0; i < SETUPS; i++) {
         application app = open_setup(&setups[i]);
-        for (size_t k = 0; k < 2; k++) {
-            EVP_PKEY *key = makers[k](&app);
-            assert_string_equal(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(key)), "default");
-            EVP_PKEY_free(key);
+        for (size_t type = 0; type < TYPES; type++) {
+            EVP_PKEY *read = read_key(&app, type), *made = make(app.libctx, type);
+            assert_string_equal(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(read)), "default");
+            assert_int_equal(made != NULL, setups[i].whole);
+            if (made != NULL)
+                assert_string_equal(OSSL_PROVIDER_get0_name(EVP_PKEY_get0_provider(made)),
+                                    "default");
+            EVP_PKEY_free(made);
+            EVP_PKEY_free(read);
         }
+        ERR_clear_error(); /* of keys that could not be made */
         EVP_CIPHER *cipher = EVP_CIPHER_fetch(app.libctx, "AES-256-GCM", NULL);
         EVP_RAND *rand = EVP_RAND_fetch(app.libctx, "CTR-DRBG", NULL);
         assert_string_equal(OSSL_PROVIDER_get0_name(EVP_CIPHER_get0_provider(cipher)), "default");
@@ -231,8 +218,14 @@ static void tls_to_kms_does_not_run_in_the_thread_s_context(void **state)
 
 static int set_up(void **state)
 {
+    static const char *const options[] = {
+        "--seed-key", "alias/rsa:RSA_2048:SIGN_VERIFY",
+        "--seed-key", "alias/p256:ECC_NIST_P256:SIGN_VERIFY",
+        "--seed-key", "alias/ed:ECC_NIST_EDWARDS25519:SIGN_VERIFY",
+        NULL};
+
     (void)state;
-    test_server_start(&server, NULL);
+    test_server_start(&server, options);
     return 0;
 }
 
@@ -248,6 +241,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ordinary_keys_sign_and_verify),
         cmocka_unit_test(ordinary_keys_serve_tls),
+        cmocka_unit_test(kms_keys_serve_tls_beside_them),
         cmocka_unit_test(ordinary_keys_are_not_ours),
         cmocka_unit_test(kms_keys_work_in_each_setup),
         cmocka_unit_test(tls_to_kms_does_not_run_in_the_thread_s_context),

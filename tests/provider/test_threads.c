@@ -108,6 +108,82 @@ static void threads_share_a_key_and_get_their_own_answers(void **state)
     close_fixture(&f);
 }
 
+/* ---- signatures ---- */
+
+/* NULL, or what failed: a signature over a text that the public half verifies. */
+static const char *sign_and_verify(const application *app, EVP_PKEY *key, const char *text)
+{
+    EVP_MD_CTX *sign = EVP_MD_CTX_new(), *verify = EVP_MD_CTX_new();
+    bytes message = bytes_of(text), signature = {.len = sizeof(signature.data)};
+    const char *failed = NULL;
+
+    if (EVP_DigestSignInit_ex(sign, NULL, NULL, app->libctx, NULL, key, NULL) != 1 ||
+        EVP_DigestSign(sign, signature.data, &signature.len, message.data, message.len) != 1)
+        failed = "sign";
+    else if (EVP_DigestVerifyInit_ex(verify, NULL, NULL, app->libctx, NULL, key, NULL) != 1 ||
+             EVP_DigestVerify(verify, signature.data, signature.len, message.data, message.len) !=
+                 1)
+        failed = "another's signature";
+    EVP_MD_CTX_free(verify);
+    EVP_MD_CTX_free(sign);
+    return failed;
+}
+
+static const char *const signers[] = {"kms:alias/p256", "kms:alias/rsa", "kms:alias/ed"};
+
+static void *load_and_sign(void *arg)
+{
+    static atomic_int next;
+    const application *app = arg;
+    EVP_PKEY *key = application_try_key(app, signers[atomic_fetch_add(&next, 1) % 3]);
+    const char *failed = key == NULL ? "load" : sign_and_verify(app, key, "a message");
+
+    EVP_PKEY_free(key);
+    return (void *)(uintptr_t)failed;
+}
+
+static void many_first_signers_ask_for_each_key_once(void **state)
+{
+    application app = application_open();
+
+    (void)state;
+    test_server_reset(&server);
+    in_threads(THREADS, load_and_sign, &app);
+    assert_int_equal(test_server_count(&server, "DescribeKey"), 3);
+    assert_int_equal(test_server_count(&server, "GetPublicKey"), 3);
+    assert_int_equal(test_server_count(&server, "Sign"), THREADS);
+    application_close(&app);
+}
+
+static void *sign_texts_of_its_own(void *arg)
+{
+    static atomic_int next;
+    int mine = atomic_fetch_add(&next, 1);
+    const fixture *f = arg;
+    const char *failed = NULL;
+    char text[32];
+
+    for (int i = 0; failed == NULL && i < ROUNDS; i++) {
+        snprintf(text, sizeof(text), "message %d of %d", i, mine);
+        failed = sign_and_verify(&f->app, f->key, text);
+    }
+    return (void *)(uintptr_t)failed;
+}
+
+static void threads_share_a_signing_key_and_get_their_own_signatures(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        fixture f = {.app = application_open()};
+        f.key = application_key(&f.app, signers[i]);
+        test_server_reset(&server);
+        in_threads(8, sign_texts_of_its_own, &f);
+        assert_int_equal(test_server_count(&server, "Sign"), 8 * ROUNDS);
+        assert_int_equal(requests(&server), 8 * ROUNDS);
+        close_fixture(&f);
+    }
+}
+
 static void *load_use_unload(void *arg)
 {
     const char *failed = NULL;
@@ -323,8 +399,14 @@ static void a_child_that_unloads_leaves_the_parent_alone(void **state)
 
 static int set_up(void **state)
 {
+    static const char *const options[] = {
+        "--seed-key", "alias/rsa:RSA_2048:SIGN_VERIFY",
+        "--seed-key", "alias/p256:ECC_NIST_P256:SIGN_VERIFY",
+        "--seed-key", "alias/ed:ECC_NIST_EDWARDS25519:SIGN_VERIFY",
+        NULL};
+
     (void)state;
-    test_server_start(&server, NULL);
+    test_server_start(&server, options);
     return 0;
 }
 
@@ -340,6 +422,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(many_first_users_ask_for_the_key_once),
         cmocka_unit_test(threads_share_a_key_and_get_their_own_answers),
+        cmocka_unit_test(many_first_signers_ask_for_each_key_once),
+        cmocka_unit_test(threads_share_a_signing_key_and_get_their_own_signatures),
         cmocka_unit_test(threads_load_and_unload_providers_of_their_own),
         cmocka_unit_test(parent_and_child_both_work_after_a_fork),
         cmocka_unit_test(the_parent_s_connection_outlives_its_children_over_tls),

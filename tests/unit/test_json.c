@@ -93,12 +93,9 @@ static void what_is_not_one_object_is_refused(void **state)
         "   "};
 
     (void)state;
-    memset(deep, '\0', sizeof(deep));
-    for (int i = 0; i < 40; i++)
-        strcat(deep, "{\"a\":");
-    strcat(deep, "1");
-    for (int i = 0; i < 40; i++)
-        strcat(deep, "}");
+    for (size_t i = 0; i < 40; i++)
+        snprintf(deep + 5 * i, 6, "{\"a\":");
+    snprintf(deep + 200, sizeof(deep) - 200, "1%.40s", "}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}");
     for (size_t i = 0; i <= sizeof(bodies) / sizeof(bodies[0]); i++) {
         const char *body = i < sizeof(bodies) / sizeof(bodies[0]) ? bodies[i] : deep;
         cJSON *json = NULL;
@@ -138,7 +135,7 @@ static void objects_with_absurdly_many_names_are_refused(void **state)
     (void)state;
     for (int i = 0; i <= KMS_JSON_MEMBERS_MAX; i++)
         snprintf(body + strlen(body), sizeof(body) - strlen(body), "%s\"m%d\":1", i ? "," : "", i);
-    strcat(body, "}");
+    snprintf(body + strlen(body), sizeof(body) - strlen(body), "}");
     assert_int_equal(kms_json_parse((kms_bytes){(const uint8_t *)body, strlen(body)}, &json, NULL),
                      KMS_E_REPLY_MALFORMED);
     assert_null(json);

@@ -8,11 +8,11 @@
 static const char *const layers[] = {
     "error error_table bytes limits algorithm",
     "config config_table",
-    "secret secret_heap",
+    "secret secret_heap digest_info",
     "arn json",
     "context",
     "address residency log reference",
-    "lock libctx",
+    "lock libctx exit",
     "credentials",
     "endpoint",
     "sigv4 http",

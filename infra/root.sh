@@ -1,0 +1,88 @@
+# shellcheck shell=bash
+# A bare Debian 12 in a folder, to see what happens where nothing is installed. Needs infra/lib.sh.
+# It is made from the Debian repositories that this machine's apt uses, with apt's own settings
+# (proxy and the like), and kept as a tar file below build/roots. Needs root and mount namespaces.
+
+# shellcheck disable=SC2154 # root: infra/lib.sh
+roots=$root/build/roots
+
+require_root() {
+    [ "$(id -u)" -eq 0 ] || fail "needs root: it makes and enters a Debian root folder"
+    unshare --mount --pid --fork true || fail "needs the right to make mount and pid namespaces"
+    install_packages mmdebstrap
+}
+
+# The repositories of Debian itself among those of this machine, as lines of sources.list.
+debian_sources() {
+    # shellcheck disable=SC2016 # apt fills these in
+    apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
+        'Created-By: Packages' 'Origin: Debian' | grep ' bookworm' | sort -u
+}
+
+# base_tar: makes the tar file if it is not there yet and prints its path.
+base_tar() {
+    local sources settings key tar
+    settings=$(apt-config dump Acquire)
+    sources=$(debian_sources)
+    if [ -z "$sources" ]; then
+        apt-get update -qq
+        sources=$(debian_sources)
+    fi
+    [ -n "$sources" ] || fail "apt on this machine knows no Debian 12 repository"
+    key=$(printf '%s\n' "$sources" "$settings" | sha256sum | cut -c 1-16)
+    tar=$roots/bookworm-$key.tar
+    if [ ! -f "$tar" ]; then
+        mkdir -p "$roots"
+        printf '%s\n' "$settings" >"$roots/apt.conf"
+        printf '%s\n' "$sources" | mmdebstrap --quiet --mode=root --variant=minbase --format=tar \
+            --aptopt="$roots/apt.conf" bookworm "$tar.new" - >&2 ||
+            fail "mmdebstrap could not make a Debian root"
+        mv "$tar.new" "$tar"
+    fi
+    say "$tar"
+}
+
+# unpack_root FOLDER: a new bare Debian 12 there, with this machine's way to the network.
+unpack_root() {
+    local tar
+    tar=$(base_tar)
+    drop_root "$1"
+    mkdir -p "$1"
+    tar -C "$1" --numeric-owner -xpf "$tar"
+    cp -L /etc/resolv.conf /etc/hosts "$1/etc/"
+    # Where a proxy on the way makes certificates of its own, npm is told so by this.
+    if [ -f "${NODE_EXTRA_CA_CERTS:-}" ]; then
+        cp -L "$NODE_EXTRA_CA_CERTS" "$1/etc/network-ca.pem"
+        echo NODE_EXTRA_CA_CERTS=/etc/network-ca.pem >>"$1/etc/environment"
+    fi
+}
+
+drop_root() {
+    rm -rf --one-file-system "$1"
+}
+
+# in_root FOLDER COMMAND...: runs the command in there as root, with an environment of its own.
+# Whatever it leaves running ends with it; its mounts are seen by nobody else.
+in_root() {
+    local folder=$1
+    shift
+    # shellcheck disable=SC2016
+    unshare --mount --pid --fork --kill-child bash -euc '
+        mount --bind "$1" "$1" # as on a machine, / is a mount
+        mount -t proc proc "$1/proc"
+        mount --rbind /dev "$1/dev"
+        exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+            HOME=/root TERM=dumb ${http_proxy:+http_proxy="$http_proxy"} \
+            ${https_proxy:+https_proxy="$https_proxy"} chroot "$@"
+    ' in_root "$folder" "$@" </dev/null
+}
+
+# install_in_root FOLDER PACKAGE...: by apt; a package may be a .deb file inside the root.
+install_in_root() {
+    local folder=$1
+    shift
+    in_root "$folder" apt-get update -qq
+    in_root "$folder" env DEBIAN_FRONTEND=noninteractive \
+        apt-get install -y -qq --no-install-recommends "$@" >"$folder.apt.log" 2>&1 ||
+        { cat "$folder.apt.log" >&2; fail "apt could not install $*"; }
+}
