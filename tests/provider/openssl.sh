@@ -21,6 +21,7 @@ trap finish EXIT
 cd "$work"
 
 start_server() {
+    : >server.log
     "$local_server" --port 0 --seed-key alias/matbakh-ai --seed-key alias/other \
         --seed-key alias/rsa:RSA_2048:SIGN_VERIFY >server.log 2>&1 &
     server=$!
