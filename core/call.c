@@ -62,6 +62,28 @@ void kms_caller_free(kms_caller *caller)
     free(caller);
 }
 
+kms_deadline kms_caller_deadline(const kms_caller *caller)
+{
+    kms_deadline deadline;
+
+    clock_gettime(CLOCK_MONOTONIC, &deadline.at);
+    deadline.at.tv_sec += caller->operation_timeout_ms / 1000;
+    deadline.at.tv_nsec += caller->operation_timeout_ms % 1000 * 1000000;
+    if (deadline.at.tv_nsec >= 1000000000) {
+        deadline.at.tv_sec++;
+        deadline.at.tv_nsec -= 1000000000;
+    }
+    return deadline;
+}
+
+long kms_deadline_left_ms(kms_deadline deadline)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (deadline.at.tv_sec - now.tv_sec) * 1000 + (deadline.at.tv_nsec - now.tv_nsec) / 1000000;
+}
+
 void kms_reply_clear(kms_reply *reply)
 {
     cJSON_Delete(reply->json);
@@ -75,7 +97,7 @@ typedef struct call {
     const kms_endpoint *endpoint;
     const char *operation;
     kms_secret body;
-    struct timespec deadline;
+    kms_deadline deadline;
     kms_error *err;
     kms_http_reply http;
     kms_retry_class retry; /* class of the last failure */
@@ -83,38 +105,40 @@ typedef struct call {
     bool corrected;        /* clock corrected once */
 } call;
 
-static long remaining_ms(const call *c)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (c->deadline.tv_sec - now.tv_sec) * 1000 + (c->deadline.tv_nsec - now.tv_nsec) / 1000000;
-}
-
-static void set_deadline(call *c)
-{
-    long ms = c->caller->operation_timeout_ms;
-
-    clock_gettime(CLOCK_MONOTONIC, &c->deadline);
-    c->deadline.tv_sec += ms / 1000;
-    c->deadline.tv_nsec += ms % 1000 * 1000000;
-    if (c->deadline.tv_nsec >= 1000000000) {
-        c->deadline.tv_sec++;
-        c->deadline.tv_nsec -= 1000000000;
-    }
-}
+#define DATE_NAME          "X-Amz-Date: "
+#define TARGET_NAME        "X-Amz-Target: "
+#define AUTHORIZATION_NAME "Authorization: "
+#define TOKEN_NAME         "X-Amz-Security-Token: "
 
 /* "Name: value" for the wire. The token's header is a secret like the token. */
 typedef struct wire_headers {
-    char date[32], target[96], authorization[KMS_SIGV4_AUTHORIZATION_MAX + 16];
+    char date[sizeof(DATE_NAME) + KMS_SIGV4_DATE_SIZE], target[96];
+    char authorization[sizeof(AUTHORIZATION_NAME) + KMS_SIGV4_AUTHORIZATION_MAX];
     kms_secret token;
     const char *lines[6];
     size_t count;
 } wire_headers;
 
+static kms_status set_token(wire_headers *wire, const kms_credentials *credentials, kms_error *err)
+{
+    const kms_bytes name = {(const uint8_t *)TOKEN_NAME, strlen(TOKEN_NAME)};
+    const kms_bytes end = {(const uint8_t *)"", 1};
+    kms_status st;
+
+    if (credentials->session_token.len == 0)
+        return KMS_OK;
+    st = kms_secret_copy(&wire->token, name, err);
+    if (st == KMS_OK)
+        st = kms_secret_append(&wire->token, kms_secret_bytes(&credentials->session_token), err);
+    if (st == KMS_OK)
+        st = kms_secret_append(&wire->token, end, err);
+    return st;
+}
+
+/* Writes the headers and signs them by their values. */
 static kms_status sign(call *c, const kms_credentials *credentials, wire_headers *wire)
 {
-    char date[KMS_SIGV4_DATE_SIZE], target[80], authorization[KMS_SIGV4_AUTHORIZATION_MAX];
+    const char *date = wire->date + strlen(DATE_NAME);
     kms_sigv4_header headers[5] = {
         {"content-type", CONTENT_TYPE},
         {"host", c->endpoint->host},
@@ -129,38 +153,21 @@ static kms_status sign(call *c, const kms_credentials *credentials, wire_headers
         .date = date,
         .body = kms_secret_bytes(&c->body),
     };
+    kms_status st = set_token(wire, credentials, c->err);
 
-    kms_sigv4_date(time(NULL) + atomic_load(&c->caller->skew), date);
-    snprintf(target, sizeof(target), "TrentService.%s", c->operation);
+    if (st != KMS_OK)
+        return st;
+    memcpy(wire->date, DATE_NAME, sizeof(DATE_NAME));
+    kms_sigv4_date(time(NULL) + atomic_load(&c->caller->skew), wire->date + strlen(DATE_NAME));
+    snprintf(wire->target, sizeof(wire->target), TARGET_NAME "TrentService.%s", c->operation);
+    memcpy(wire->authorization, AUTHORIZATION_NAME, sizeof(AUTHORIZATION_NAME));
     if (wire->token.len > 0)
-        headers[request.header_count++] =
-            (kms_sigv4_header){"x-amz-security-token",
-                               (const char *)wire->token.data + strlen("X-Amz-Security-Token: ")};
-    headers[request.header_count++] = (kms_sigv4_header){"x-amz-target", target};
-
-    kms_status st = kms_sigv4_sign(c->caller->signer, &request, credentials, authorization, c->err);
-    snprintf(wire->date, sizeof(wire->date), "X-Amz-Date: %s", date);
-    snprintf(wire->target, sizeof(wire->target), "X-Amz-Target: %s", target);
-    if (st == KMS_OK)
-        snprintf(wire->authorization, sizeof(wire->authorization), "Authorization: %s",
-                 authorization);
-    return st;
-}
-
-static kms_status set_token(wire_headers *wire, const kms_credentials *credentials, kms_error *err)
-{
-    static const char name[] = "X-Amz-Security-Token: ";
-    kms_bytes end = {(const uint8_t *)"", 1};
-    kms_status st;
-
-    if (credentials->session_token.len == 0)
-        return KMS_OK;
-    st = kms_secret_copy(&wire->token, (kms_bytes){(const uint8_t *)name, sizeof(name) - 1}, err);
-    if (st == KMS_OK)
-        st = kms_secret_append(&wire->token, kms_secret_bytes(&credentials->session_token), err);
-    if (st == KMS_OK)
-        st = kms_secret_append(&wire->token, end, err);
-    return st;
+        headers[request.header_count++] = (kms_sigv4_header){
+            "x-amz-security-token", (const char *)wire->token.data + strlen(TOKEN_NAME)};
+    headers[request.header_count++] =
+        (kms_sigv4_header){"x-amz-target", wire->target + strlen(TARGET_NAME)};
+    return kms_sigv4_sign(c->caller->signer, &request, credentials,
+                          wire->authorization + strlen(AUTHORIZATION_NAME), c->err);
 }
 
 static void collect_lines(wire_headers *wire)
@@ -209,14 +216,15 @@ static kms_status failed_reply(call *c)
     exception_name(&c->http, body, name, sizeof(name));
     const kms_exception *row = kms_exception_find(name, c->http.status);
     c->retry = row->retry;
-    /* A clock that is wrong can also look like this (core/retry.c has the certain names). */
-    kms_status st = kms_fail(c->err, row->status, "%s%s%s (%s, HTTP %ld)", c->operation,
-                             message != NULL ? ": " : "", message != NULL ? message : "",
-                             name[0] != '\0' ? name : "no exception name", c->http.status);
-    if (c->err != NULL) {
+    /* The first line only: after it AWS may repeat the request's headers, the session token's
+     * among them, to explain a signature that it does not like. */
+    int message_len = message != NULL ? (int)strcspn(message, "\r\n") : 0;
+    kms_status st =
+        kms_fail(c->err, row->status, "%s%s%.*s (%s, HTTP %ld)", c->operation,
+                 message_len > 0 ? ": " : "", message_len, message != NULL ? message : "",
+                 name[0] != '\0' ? name : "no exception name", c->http.status);
+    if (c->err != NULL)
         snprintf(c->err->exception, sizeof(c->err->exception), "%s", name);
-        snprintf(c->err->request_id, sizeof(c->err->request_id), "%s", c->http.request_id);
-    }
     cJSON_Delete(body);
     return st;
 }
@@ -227,15 +235,14 @@ static kms_status attempt(call *c, kms_reply *reply)
     kms_credentials credentials = {0};
     wire_headers wire = {.count = 0};
     kms_http_request request = {.url = c->endpoint->url};
-    long left = remaining_ms(c);
+    long left = kms_deadline_left_ms(c->deadline);
     kms_status st;
 
     c->retry = KMS_RETRY_NEVER;
+    kms_http_reply_clear(&c->http);
     if (left <= 0)
         return kms_fail(c->err, KMS_E_TIMEOUT, "%s", c->operation);
     st = kms_credential_chain_get(c->endpoint->credentials, &credentials, c->err);
-    if (st == KMS_OK)
-        st = set_token(&wire, &credentials, c->err);
     if (st == KMS_OK)
         st = sign(c, &credentials, &wire);
     kms_credentials_clear(&credentials);
@@ -243,10 +250,10 @@ static kms_status attempt(call *c, kms_reply *reply)
         collect_lines(&wire);
         request.headers = wire.lines;
         request.header_count = wire.count;
+        request.direct = c->endpoint->loopback;
         request.body = kms_secret_bytes(&c->body);
         request.timeout_ms =
             left < c->caller->attempt_timeout_ms ? left : c->caller->attempt_timeout_ms;
-        kms_http_reply_clear(&c->http);
         st = kms_http_post(c->caller->http, &request, &c->http, c->err);
         c->retry = kms_retry_of_status(st);
     }
@@ -257,6 +264,8 @@ static kms_status attempt(call *c, kms_reply *reply)
         st = kms_json_lift_secret(&c->http.body, "Plaintext", &reply->plaintext, c->err);
     if (st == KMS_OK)
         st = kms_json_parse(kms_secret_bytes(&c->http.body), &reply->json, c->err);
+    if (st != KMS_OK && c->err != NULL)
+        snprintf(c->err->request_id, sizeof(c->err->request_id), "%s", c->http.request_id);
     return st;
 }
 
@@ -306,7 +315,7 @@ static bool pause_before(call *c, int retry)
     if (RAND_bytes_ex(c->caller->libctx, (unsigned char *)&random, sizeof(random), 0) != 1)
         random = UINT32_MAX / 2;
     long ms = kms_retry_delay_ms(c->retry, retry, random, c->http.retry_after_ms);
-    if (ms >= remaining_ms(c))
+    if (ms >= kms_deadline_left_ms(c->deadline))
         return false;
     struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     while (nanosleep(&left, &left) != 0)
@@ -317,12 +326,14 @@ static bool pause_before(call *c, int retry)
 kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char *operation,
                     const cJSON *request, kms_reply *reply, kms_error *err)
 {
-    call c = {.caller = caller, .endpoint = endpoint, .operation = operation, .err = err};
+    call c = {.caller = caller,
+              .endpoint = endpoint,
+              .operation = operation,
+              .deadline = kms_caller_deadline(caller),
+              .err = err};
     int taken = 0;
     kms_status st;
 
-    c.http.retry_after_ms = -1;
-    set_deadline(&c);
     st = kms_json_print(request, &c.body, err);
     if (st == KMS_OK)
         st = attempt(&c, reply);

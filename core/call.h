@@ -7,6 +7,7 @@
 #include "core/secret.h"
 
 #include <openssl/types.h>
+#include <time.h>
 
 /* Transport, signer, retry quota and clock correction of one client. Thread-safe. */
 typedef struct kms_caller kms_caller;
@@ -15,6 +16,15 @@ typedef struct kms_caller kms_caller;
 kms_status kms_caller_new(const kms_config *config, OSSL_LIB_CTX *libctx, kms_caller **out,
                           kms_error *err);
 void kms_caller_free(kms_caller *caller);
+
+/* A moment by which something must be over. */
+typedef struct kms_deadline {
+    struct timespec at; /* of CLOCK_MONOTONIC */
+} kms_deadline;
+
+/* operation_timeout_ms from now. */
+kms_deadline kms_caller_deadline(const kms_caller *caller);
+long kms_deadline_left_ms(kms_deadline deadline); /* 0 or less: it is over */
 
 /* Release with kms_reply_clear. */
 typedef struct kms_reply {

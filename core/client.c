@@ -4,6 +4,7 @@
 #include "core/libctx.h"
 #include "core/lock.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,7 @@ struct kms_client {
     kms_residency *residency;
     kms_context *defaults; /* [context]; NULL: none */
     kms_key_cache *keys;
+    atomic_bool started;  /* libctx and caller are there */
     kms_lock lock;        /* guards publishing of what follows; then it never changes */
     OSSL_LIB_CTX *libctx; /* made on first use */
     kms_caller *caller;   /* likewise */
@@ -31,7 +33,7 @@ static kms_status check_configured_place(const kms_client *client, kms_error *er
 
     if (region != NULL)
         st = kms_residency_check_region(client->residency, region, err);
-    if (st == KMS_OK && region != NULL && url != NULL)
+    if (st == KMS_OK && url != NULL) /* for any region where none is configured */
         st = kms_residency_check_endpoint(client->residency, url, region, err);
     return st;
 }
@@ -104,13 +106,9 @@ static kms_status start(kms_client *client, kms_error *err)
 {
     OSSL_LIB_CTX *libctx = NULL;
     kms_caller *caller = NULL;
-    bool ready;
     kms_status st;
 
-    kms_lock_take(&client->lock);
-    ready = client->caller != NULL;
-    kms_lock_give(&client->lock);
-    if (ready)
+    if (atomic_load(&client->started))
         return KMS_OK;
 
     st = kms_libctx_new(&libctx, err);
@@ -120,6 +118,7 @@ static kms_status start(kms_client *client, kms_error *err)
     if (st == KMS_OK && client->caller == NULL) {
         client->libctx = libctx;
         client->caller = caller;
+        atomic_store(&client->started, true);
         libctx = NULL;
         caller = NULL;
     }
@@ -255,12 +254,12 @@ static kms_status add_alias(void *arg, const char *alias, const char *target, km
     listing *list = arg;
     kms_status st = KMS_OK;
 
-    /* alias/aws/… are keys that AWS services made for themselves. */
-    if (target == NULL || strncmp(alias, "alias/aws/", strlen("alias/aws/")) == 0)
+    if (target == NULL)
         return KMS_OK;
-    st = append(list, alias, err);
-    if (st == KMS_OK)
-        st = append(list->aliased, target, err);
+    st = append(list->aliased, target, err);
+    /* alias/aws/… are keys that AWS services made for themselves: listed under no name. */
+    if (st == KMS_OK && strncmp(alias, "alias/aws/", strlen("alias/aws/")) != 0)
+        st = append(list, alias, err);
     return st;
 }
 
@@ -314,7 +313,7 @@ static kms_status effective_context(const kms_client *client, const kms_context 
 }
 
 /* What every operation with a key and a context asks before any traffic. */
-static kms_status admit(kms_client *client, const kms_key *key, const kms_context **context,
+static kms_status admit(kms_client *client, kms_key *key, const kms_context **context,
                         kms_error *err)
 {
     kms_status st = kms_client_check_enabled(client, err);
@@ -327,6 +326,12 @@ static kms_status admit(kms_client *client, const kms_key *key, const kms_contex
     if (st == KMS_OK)
         st = start(client, err);
     return st;
+}
+
+/* The last thing before an operation's own request. */
+static kms_status confirm(kms_client *client, kms_key *key, kms_error *err)
+{
+    return kms_key_cache_confirm(client->keys, client->caller, client->residency, key, err);
 }
 
 /* What an operation's failure means for the cache and for the reader. */
@@ -370,6 +375,8 @@ kms_status kms_client_wrap(kms_client *client, kms_key *key, kms_bytes plaintext
     if (st == KMS_OK && plaintext.len > KMS_PLAINTEXT_MAX)
         st = kms_fail(err, KMS_E_PLAINTEXT_TOO_LARGE, "%zu bytes", plaintext.len);
     if (st == KMS_OK)
+        st = confirm(client, key, err);
+    if (st == KMS_OK)
         st = kms_encrypt(client->caller, kms_key_endpoint(key), kms_key_arn(key), plaintext,
                          context, wrapped, err);
     return conclude(client, key, context, st, err);
@@ -382,6 +389,8 @@ kms_status kms_client_unwrap(kms_client *client, kms_key *key, kms_bytes wrapped
 
     if (st == KMS_OK)
         st = check_ciphertext(wrapped, err);
+    if (st == KMS_OK)
+        st = confirm(client, key, err);
     if (st == KMS_OK)
         st = kms_decrypt(client->caller, kms_key_endpoint(key), kms_key_arn(key), wrapped, context,
                          plaintext, err);
@@ -397,6 +406,8 @@ kms_status kms_client_data_key(kms_client *client, kms_key *key, size_t size,
     if (st == KMS_OK && (size == 0 || size > KMS_RANDOM_MAX))
         st = kms_fail(err, KMS_E_ARGUMENT, "a data key has 1 to %d bytes, not %zu", KMS_RANDOM_MAX,
                       size);
+    if (st == KMS_OK)
+        st = confirm(client, key, err);
     if (st == KMS_OK)
         st = kms_generate_data_key(client->caller, kms_key_endpoint(key), kms_key_arn(key), size,
                                    context, plaintext, wrapped, err);
@@ -417,8 +428,13 @@ kms_status kms_client_rewrap(kms_client *client, kms_key *from, const kms_contex
         st = kms_fail(err, KMS_E_ARGUMENT,
                       "both keys must be in one region and profile, since KMS rewraps in place");
     if (st == KMS_OK)
+        st = confirm(client, from, err);
+    if (st == KMS_OK)
+        st = confirm(client, to, err);
+    if (st == KMS_OK)
         st = kms_reencrypt(client->caller, kms_key_endpoint(to), kms_key_arn(from), from_context,
                            wrapped, kms_key_arn(to), to_context, rewrapped, err);
+    st = conclude(client, to, from_context, st, err);
     return conclude(client, from, from_context, st, err);
 }
 

@@ -14,13 +14,10 @@
 #include "core/config.h"
 #include "core/context.h"
 #include "core/error.h"
+#include "core/limits.h"
 #include "core/secret.h"
 
 #include <openssl/types.h>
-
-#define KMS_PLAINTEXT_MAX  4096
-#define KMS_CIPHERTEXT_MAX 6144
-#define KMS_RANDOM_MAX     1024
 
 typedef struct kms_client kms_client;
 typedef struct kms_key kms_key; /* a key as KMS described it: immutable, counted references */

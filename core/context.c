@@ -1,6 +1,7 @@
 #include "core/context.h"
 
-#include <cjson/cJSON.h>
+#include "core/json.h"
+
 #include <openssl/asn1.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,8 +20,8 @@ typedef struct pair {
 } pair;
 
 struct kms_context {
-    pair pairs[KMS_CONTEXT_PAIRS_MAX]; /* sorted by name */
-    size_t count;
+    pair *pairs; /* sorted by name */
+    size_t count, room;
     size_t bytes; /* names and values together */
 };
 
@@ -44,8 +45,8 @@ static void clear(kms_context *context)
         free(context->pairs[i].name);
         free(context->pairs[i].value);
     }
-    context->count = 0;
-    context->bytes = 0;
+    free(context->pairs);
+    *context = (kms_context){0};
 }
 
 void kms_context_free(kms_context *context)
@@ -128,6 +129,21 @@ static kms_status check_pair(const kms_context *context, const char *name, const
     return KMS_OK;
 }
 
+static bool make_room(kms_context *context)
+{
+    size_t room = context->room == 0 ? 8 : context->room * 2;
+    pair *grown;
+
+    if (context->count < context->room)
+        return true;
+    grown = realloc(context->pairs, room * sizeof(*grown));
+    if (grown == NULL)
+        return false;
+    context->pairs = grown;
+    context->room = room;
+    return true;
+}
+
 kms_status kms_context_add(kms_context *context, const char *name, const char *value,
                            kms_error *err)
 {
@@ -140,7 +156,7 @@ kms_status kms_context_add(kms_context *context, const char *name, const char *v
     if (st != KMS_OK)
         return st;
     added = (pair){strdup(name), strdup(value)};
-    if (added.name == NULL || added.value == NULL) {
+    if (added.name == NULL || added.value == NULL || !make_room(context)) {
         free(added.name);
         free(added.value);
         return kms_fail(err, KMS_E_NO_MEMORY, "encryption context");
@@ -192,8 +208,11 @@ static void replace(kms_context *context, kms_context *with)
 kms_status kms_context_merge(kms_context *context, const kms_context *other, kms_error *err)
 {
     kms_context *merged;
-    kms_status st = copy_of(context, &merged, err);
+    kms_status st;
 
+    if (kms_context_count(other) == 0)
+        return KMS_OK;
+    st = copy_of(context, &merged, err);
     if (st == KMS_OK)
         st = merge_into(merged, other, err);
     if (st == KMS_OK)
@@ -205,41 +224,15 @@ kms_status kms_context_merge(kms_context *context, const kms_context *other, kms
 
 /* ---- parsing ---- */
 
-/* cJSON ends a string at an escaped NUL, so that two different contexts would look alike. */
-static bool has_escaped_nul(const char *text, size_t len)
-{
-    for (size_t i = 0; i + 1 < len; i++) {
-        if (text[i] != '\\')
-            continue;
-        if (len - i >= 6 && memcmp(text + i, "\\u0000", 6) == 0)
-            return true;
-        i++; /* whatever is escaped begins no escape itself */
-    }
-    return false;
-}
-
-static const char *json_fault(const cJSON *json, const char *text, size_t len, const char *end)
-{
-    if (!cJSON_IsObject(json))
-        return "the text is not a JSON object";
-    for (; end < text + len; end++) {
-        if (strchr(" \t\r\n", *end) == NULL)
-            return "something follows the JSON object";
-    }
-    return has_escaped_nul(text, len) ? "a JSON string has a NUL character" : NULL;
-}
-
 static kms_status add_json(kms_context *context, const char *text, size_t len, kms_error *err)
 {
-    const char *end = text, *fault;
     const cJSON *item;
-    cJSON *json;
+    cJSON *json = NULL;
     kms_status st = KMS_OK;
 
     if (len > JSON_BYTES_MAX)
         return kms_fail(err, KMS_E_CONTEXT_TOO_LARGE, "JSON text of %zu bytes", len);
-    json = cJSON_ParseWithLengthOpts(text, len, &end, 0);
-    fault = json_fault(json, text, len, end);
+    const char *fault = kms_json_read((kms_bytes){(const uint8_t *)text, len}, &json);
     if (fault != NULL)
         st = kms_fail(err, KMS_E_CONTEXT_SYNTAX, "%s", fault);
     for (item = json == NULL ? NULL : json->child; st == KMS_OK && item != NULL;
@@ -315,8 +308,11 @@ const char *kms_context_value(const kms_context *context, size_t index)
 const char *kms_context_find(const kms_context *context, const char *name)
 {
     bool found = false;
-    size_t at = context == NULL ? 0 : position(context, name, &found);
+    size_t at;
 
+    if (kms_context_count(context) == 0)
+        return NULL;
+    at = position(context, name, &found);
     return found ? context->pairs[at].value : NULL;
 }
 
@@ -324,7 +320,7 @@ bool kms_context_equal(const kms_context *a, const kms_context *b)
 {
     if (kms_context_count(a) != kms_context_count(b))
         return false;
-    for (size_t i = 0; i < kms_context_count(a); i++) {
+    for (size_t i = 0; a != NULL && b != NULL && i < a->count; i++) {
         if (strcmp(a->pairs[i].name, b->pairs[i].name) != 0 ||
             strcmp(a->pairs[i].value, b->pairs[i].value) != 0)
             return false;

@@ -17,6 +17,7 @@ static kms_status set_host(kms_endpoint *endpoint, kms_error *err)
         curl_url_get(url, CURLUPART_HOST, &host, 0) != CURLUE_OK)
         st = kms_fail(err, KMS_E_ENDPOINT_INVALID, "%s", endpoint->url);
     if (st == KMS_OK) {
+        endpoint->loopback = kms_host_is_loopback(host);
         bool has_port =
             curl_url_get(url, CURLUPART_PORT, &port, CURLU_NO_DEFAULT_PORT) == CURLUE_OK;
         if (asprintf(&endpoint->host, "%s%s%s", host, has_port ? ":" : "", has_port ? port : "") <
@@ -68,7 +69,9 @@ kms_status kms_endpoint_new(const kms_config *config, const kms_residency *resid
     kms_status st = KMS_OK;
 
     *out = NULL;
-    if (endpoint == NULL || (profile != NULL && (endpoint->profile = strdup(profile)) == NULL))
+    if (endpoint == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "endpoint");
+    if (profile != NULL && (endpoint->profile = strdup(profile)) == NULL)
         st = kms_fail(err, KMS_E_NO_MEMORY, "endpoint");
     if (st == KMS_OK)
         st = kms_credential_chain_new(config, profile, &endpoint->credentials, err);

@@ -13,6 +13,7 @@ struct kms_endpoint {
     char *url;
     char *host; /* as on the wire: with the port where it isn't the scheme's own */
     bool tls;
+    bool loopback;
     kms_credential_chain *credentials;
     kms_endpoint *next; /* in the client's list */
 };

@@ -104,6 +104,18 @@ static void format_aws(const kms_error *err, char *text, size_t size)
                  exception && request ? ", " : "", request ? "request id " : "", err->request_id);
 }
 
+/* Makes control characters blanks, those of UTF-8's second block (U+0080 to U+009F) as well: a line
+ * stays one line, and a terminal does nothing but show it. */
+static void strip_controls(char *text)
+{
+    for (unsigned char *c = (unsigned char *)text; *c != '\0'; c++) {
+        if (*c < 0x20 || *c == 0x7f)
+            *c = ' ';
+        else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
+            c[0] = c[1] = ' ';
+    }
+}
+
 static void format_error(const kms_error *err, const char *sentence, char *text, size_t size)
 {
     char aws[sizeof(err->exception) + sizeof(err->request_id) + 32];
@@ -120,6 +132,7 @@ static void format_error(const kms_error *err, const char *sentence, char *text,
         text[0] = '\0';
     else if ((size_t)len >= size)
         drop_cut_character(text, size - 1);
+    strip_controls(text);
 }
 
 void kms_error_explain(const kms_error *err, char *text, size_t size)

@@ -40,10 +40,12 @@ unsigned long kms_status_ckr(kms_status status);
 int kms_status_exit_code(kms_status status);
 
 /* Writes the detail, the remedy and AWS's request id, without the sentence (which OpenSSL prints by
- * itself from the reason number). Always terminated; cut at size. */
+ * itself from the reason number). Always terminated; cut at size; one line without control
+ * characters, whatever came from elsewhere. */
 void kms_error_explain(const kms_error *err, char *text, size_t size);
 
-/* Writes the whole message: sentence, detail, remedy, request id. Always terminated; cut at size. */
+/* Writes the whole message: sentence, detail, remedy, request id. Always terminated; cut at size.
+ */
 void kms_error_text(const kms_error *err, char *text, size_t size);
 
 #endif

@@ -57,6 +57,7 @@ X(SERVICE,               CKR_DEVICE_ERROR,             6, "KMS has an internal f
 X(UNREACHABLE,           CKR_DEVICE_REMOVED,           6, "KMS is unreachable", "check network, DNS, proxy and the endpoint setting") \
 X(TIMEOUT,               CKR_DEVICE_ERROR,             6, "KMS did not answer in time", "check the network, or raise attempt_timeout_ms and operation_timeout_ms") \
 X(TLS,                   CKR_DEVICE_ERROR,             6, "TLS connection to KMS failed", "check the endpoint's certificate, its name, and ca_bundle") \
+X(TLS_HANDSHAKE,         CKR_DEVICE_ERROR,             6, "TLS connection to KMS broke off before it was secure", "check that the endpoint speaks TLS 1.2 or later, and that no proxy or firewall ends the connection") \
 X(REPLY_TOO_LARGE,       CKR_DEVICE_ERROR,             6, "reply is larger than allowed", "check that the endpoint is really KMS") \
 X(REPLY_MALFORMED,       CKR_DEVICE_ERROR,             6, "reply of KMS is not valid", "check that the endpoint is really KMS and that no proxy alters replies") \
 X(REPLY_OTHER_KEY,       CKR_DEVICE_ERROR,             6, "reply comes from another key than asked", "the result was thrown away; check the endpoint") \

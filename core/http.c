@@ -4,22 +4,28 @@
 #include "core/lock.h"
 
 #include <curl/curl.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
-#define FIRST_REPLY_SIZE ((size_t)4096)
+#define FIRST_REPLY_SIZE ((size_t)1024) /* holds most replies whole */
 #define IDLE_SECONDS     50L /* below the idle timeouts of AWS's front ends and of proxies */
+#define SOCKETS_MAX      8   /* addresses that libcurl tries at a time: one of each family */
 
 /* An easy handle and the connection that it keeps. Lent to one request at a time. */
 typedef struct connection {
     CURL *easy;
     kms_http *http;
-    curl_socket_t socket;
+    curl_socket_t sockets[SOCKETS_MAX]; /* open ones, CURL_SOCKET_BAD elsewhere */
     bool busy;
+    pthread_t user; /* the thread that has or had it */
     struct connection *next_idle;
     struct connection *next, *previous; /* all of the pool's connections */
     char message[CURL_ERROR_SIZE];
@@ -33,7 +39,7 @@ struct kms_http {
     kms_lock lock; /* guards all that follows */
     pid_t owner;
     bool curl_ready;
-    connection *idle; /* last used first: the warmest connection serves next */
+    connection *idle; /* last used first */
     connection *all;
     long idle_count;
 };
@@ -91,28 +97,29 @@ static void free_connection(connection *conn)
 
 /* In a child: points the parent's socket at /dev/null, so that libcurl's farewell to it (a TLS
  * alert that would end the parent's session too) goes nowhere. */
-static void detach_socket(connection *conn)
+static void detach_socket(curl_socket_t item)
 {
-    if (conn->socket == CURL_SOCKET_BAD)
+    if (item == CURL_SOCKET_BAD)
         return;
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null >= 0) {
-        dup3(null, conn->socket, O_CLOEXEC);
+        dup3(null, item, O_CLOEXEC);
         close(null);
     } else {
-        close(conn->socket); /* out of descriptors: libcurl then writes to a closed one */
+        close(item); /* out of descriptors: libcurl then writes to a closed one */
     }
 }
 
 /* Drops what belongs to the parent after a fork. A handle that another thread was using at that
- * moment may be in any state: its socket is detached and its memory is left alone. */
+ * moment may be in any state: its sockets are detached and its memory is left alone. */
 static void forget_parent(kms_http *http)
 {
     connection *next;
 
     for (connection *conn = http->all; conn != NULL; conn = next) {
         next = conn->next;
-        detach_socket(conn);
+        for (size_t i = 0; i < SOCKETS_MAX; i++)
+            detach_socket(conn->sockets[i]);
         if (!conn->busy)
             free_connection(conn);
     }
@@ -144,22 +151,46 @@ void kms_http_free(kms_http *http)
     free(http);
 }
 
+/* Puts `with` in the place of `item`; false where there is none. */
+static bool replace_socket(connection *conn, curl_socket_t item, curl_socket_t with)
+{
+    for (size_t i = 0; i < SOCKETS_MAX; i++) {
+        if (conn->sockets[i] == item) {
+            conn->sockets[i] = with;
+            return true;
+        }
+    }
+    return false;
+}
+
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-    connection *conn = arg;
+    curl_socket_t item =
+        socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 
     (void)purpose;
-    conn->socket = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-    return conn->socket;
+    if (item != CURL_SOCKET_BAD && !replace_socket(arg, CURL_SOCKET_BAD, item)) {
+        close(item);
+        item = CURL_SOCKET_BAD;
+    }
+    return item;
 }
 
 static int close_socket(void *arg, curl_socket_t item)
 {
-    connection *conn = arg;
-
-    if (conn->socket == item)
-        conn->socket = CURL_SOCKET_BAD;
+    replace_socket(arg, item, CURL_SOCKET_BAD);
     return close(item);
+}
+
+/* libcurl would write the session's secrets to the file that SSLKEYLOGFILE names, and with them all
+ * that is sent; and OpenSSL would keep the last plaintext that it deciphered. */
+static CURLcode keep_tls_secrets(CURL *easy, void *ssl_ctx, void *arg)
+{
+    (void)easy;
+    (void)arg;
+    SSL_CTX_set_keylog_callback(ssl_ctx, NULL);
+    SSL_CTX_set_options(ssl_ctx, SSL_OP_CLEANSE_PLAINTEXT);
+    return CURLE_OK;
 }
 
 /* The options that never change for a handle. */
@@ -169,18 +200,24 @@ static kms_status configure(connection *conn, kms_error *err)
     CURL *easy = conn->easy;
     CURLcode code = CURLE_OK;
 #define SET(option, value)                                                                         \
-    if (code == CURLE_OK)                                                                          \
-    code = curl_easy_setopt(easy, option, value)
+    do {                                                                                           \
+        if (code == CURLE_OK)                                                                      \
+            code = curl_easy_setopt(easy, option, value);                                          \
+    } while (0)
 
     SET(CURLOPT_NOSIGNAL, 1L);
+    SET(CURLOPT_QUICK_EXIT, 1L); /* else a resolver that hangs is waited for past all deadlines */
     SET(CURLOPT_PROTOCOLS_STR, "http,https");
     SET(CURLOPT_FOLLOWLOCATION, 0L);
     SET(CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
     SET(CURLOPT_SSL_VERIFYPEER, 1L);
     SET(CURLOPT_SSL_VERIFYHOST, 2L);
-    if (http->ca_bundle != NULL)
+    SET(CURLOPT_SSL_CTX_FUNCTION, keep_tls_secrets);
+    if (http->ca_bundle != NULL) {
         SET(CURLOPT_CAINFO, http->ca_bundle);
+        SET(CURLOPT_CAPATH, NULL); /* else the system's authorities are trusted as well */
+    }
     SET(CURLOPT_CONNECTTIMEOUT_MS, http->connect_timeout_ms);
     SET(CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
     SET(CURLOPT_MAXCONNECTS, 1L);
@@ -196,23 +233,58 @@ static kms_status configure(connection *conn, kms_error *err)
     return KMS_OK;
 }
 
-static connection *new_connection(kms_http *http, kms_error *err)
+static kms_status new_connection(kms_http *http, connection **out, kms_error *err)
 {
     connection *conn = calloc(1, sizeof(*conn));
+    kms_status st;
 
     if (conn != NULL) {
         conn->http = http;
-        conn->socket = CURL_SOCKET_BAD;
+        for (size_t i = 0; i < SOCKETS_MAX; i++)
+            conn->sockets[i] = CURL_SOCKET_BAD;
         conn->easy = curl_easy_init();
     }
     if (conn == NULL || conn->easy == NULL) {
         free(conn);
-        kms_fail(err, KMS_E_NO_MEMORY, "connection");
-        return NULL;
+        return kms_fail(err, KMS_E_NO_MEMORY, "connection");
     }
-    if (configure(conn, err) != KMS_OK) {
+    conn->busy = true;
+    conn->user = pthread_self();
+    st = configure(conn, err);
+    if (st != KMS_OK) {
         free_connection(conn);
-        return NULL;
+        return st;
+    }
+    *out = conn;
+    return KMS_OK;
+}
+
+/* A resolver that did not answer in time is left behind in a thread of libcurl's, which ends when
+ * it answers. libcurl must be there then, even where the module that brought it was unloaded. */
+static void pin_libcurl(void)
+{
+    Dl_info library;
+
+    if (dladdr((const void *)(uintptr_t)curl_easy_perform, &library) != 0)
+        dlopen(library.dli_fname, RTLD_LAZY | RTLD_NOLOAD | RTLD_NODELETE);
+}
+
+/* Takes an idle connection out of the list: the one that this thread had last, whose memory is in
+ * its caches and in its part of the heap, else the one that was used last. NULL: none is idle. */
+static connection *take_idle(kms_http *http)
+{
+    connection **link = &http->idle, *conn;
+
+    while (*link != NULL && !pthread_equal((*link)->user, pthread_self()))
+        link = &(*link)->next_idle;
+    if (*link == NULL)
+        link = &http->idle;
+    conn = *link;
+    if (conn != NULL) {
+        *link = conn->next_idle;
+        http->idle_count--;
+        conn->busy = true;
+        conn->user = pthread_self();
     }
     return conn;
 }
@@ -220,29 +292,27 @@ static connection *new_connection(kms_http *http, kms_error *err)
 /* Takes an idle connection, or makes one. Called inside the scope. */
 static kms_status lend(kms_http *http, connection **out, kms_error *err)
 {
+    const pid_t self = getpid(); /* a system call: not with the lock taken */
     connection *conn = NULL;
     kms_status st = KMS_OK;
 
     kms_lock_take(&http->lock);
-    if (http->owner != getpid())
+    if (http->owner != self)
         forget_parent(http);
     if (!http->curl_ready) {
+        pin_libcurl();
         http->curl_ready = curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
         if (!http->curl_ready)
             st = kms_fail(err, KMS_E_INTERNAL, "libcurl can't be initialised");
     }
-    if (st == KMS_OK && (conn = http->idle) != NULL) {
-        http->idle = conn->next_idle;
-        http->idle_count--;
-        conn->busy = true;
-    }
+    if (st == KMS_OK)
+        conn = take_idle(http);
     kms_lock_give(&http->lock);
 
     if (st == KMS_OK && conn == NULL) {
-        conn = new_connection(http, err);
+        st = new_connection(http, &conn, err);
         if (conn == NULL)
-            return err != NULL ? err->status : KMS_E_NO_MEMORY;
-        conn->busy = true;
+            return st;
         kms_lock_take(&http->lock);
         link_connection(http, conn);
         kms_lock_give(&http->lock);
@@ -273,20 +343,30 @@ static void give_back(kms_http *http, connection *conn)
 /* What the callbacks fill. */
 typedef struct receiver {
     kms_http_reply *reply;
+    size_t received; /* bytes of headers and body */
     kms_error *err;
     kms_status status;
 } receiver;
+
+static kms_status count_received(receiver *to, size_t len, size_t max)
+{
+    if (len > max || to->received > max - len)
+        return kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", max);
+    to->received += len;
+    return KMS_OK;
+}
 
 static size_t receive_body(char *data, size_t size, size_t count, void *arg)
 {
     receiver *to = arg;
     size_t len = size * count;
 
-    if (len > KMS_REPLY_MAX - to->reply->body.len)
-        to->status = kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", KMS_REPLY_MAX);
-    else
+    to->status = count_received(to, len, KMS_REPLY_MAX);
+    if (to->status == KMS_OK)
         to->status =
             kms_secret_append(&to->reply->body, (kms_bytes){(const uint8_t *)data, len}, to->err);
+    /* libcurl's buffer is ordinary memory that outlives the transfer. */
+    OPENSSL_cleanse(data, len);
     return to->status == KMS_OK ? len : 0;
 }
 
@@ -309,10 +389,14 @@ static bool header_value(const char *line, size_t len, const char *name, char *o
 
 static size_t receive_header(char *data, size_t size, size_t count, void *arg)
 {
-    kms_http_reply *reply = ((receiver *)arg)->reply;
+    receiver *to = arg;
+    kms_http_reply *reply = to->reply;
     size_t len = size * count;
     char text[32];
 
+    to->status = count_received(to, len, KMS_REPLY_HEADERS_MAX);
+    if (to->status != KMS_OK)
+        return 0;
     if (header_value(data, len, "x-amzn-RequestId", reply->request_id, sizeof(reply->request_id)) ||
         header_value(data, len, "x-amzn-ErrorType", reply->error_type, sizeof(reply->error_type)) ||
         header_value(data, len, "Date", reply->date, sizeof(reply->date)))
@@ -334,6 +418,7 @@ static kms_status transfer_error(CURLcode code)
     case CURLE_OPERATION_TIMEDOUT:
         return KMS_E_TIMEOUT;
     case CURLE_SSL_CONNECT_ERROR:
+        return KMS_E_TLS_HANDSHAKE;
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CERTPROBLEM:
@@ -341,16 +426,14 @@ static kms_status transfer_error(CURLcode code)
     case CURLE_SSL_ISSUER_ERROR:
     case CURLE_SSL_ENGINE_INITFAILED:
         return KMS_E_TLS;
+    case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9, or no HTTP at all */
+    case CURLE_WEIRD_SERVER_REPLY:
+        return KMS_E_REPLY_MALFORMED;
     case CURLE_OUT_OF_MEMORY:
         return KMS_E_NO_MEMORY;
     default:
         return KMS_E_UNREACHABLE;
     }
-}
-
-static bool is_plain_http(const char *url)
-{
-    return strncmp(url, "http:", 5) == 0;
 }
 
 static kms_status transfer(connection *conn, const kms_http_request *request,
@@ -360,8 +443,8 @@ static kms_status transfer(connection *conn, const kms_http_request *request,
 
     conn->message[0] = '\0';
     curl_easy_setopt(easy, CURLOPT_URL, request->url);
-    /* Plain HTTP is loopback (core/residency.c): never by way of a proxy. */
-    curl_easy_setopt(easy, CURLOPT_PROXY, is_plain_http(request->url) ? "" : NULL);
+    /* NULL: what the environment says, which programs with raised privileges don't listen to. */
+    curl_easy_setopt(easy, CURLOPT_PROXY, request->direct || getauxval(AT_SECURE) != 0 ? "" : NULL);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.data);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
@@ -411,7 +494,7 @@ kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_ht
 
     kms_scope_enter(&scope, http->libctx);
     st = lend(http, &conn, err);
-    if (st == KMS_OK) {
+    if (conn != NULL) {
         st = transfer(conn, request, chain_headers(nodes, request), &to);
         give_back(http, conn);
     }

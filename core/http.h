@@ -1,5 +1,7 @@
 /* HTTP transport: POST over pooled libcurl connections. TLS 1.2 or later, certificates always
- * verified, redirects never followed, replies bounded. Runs inside the scope of core/libctx.h.
+ * verified, redirects never followed, replies bounded (headers and body together). Runs inside the
+ * scope of core/libctx.h. Replies are received into locked memory; of a request's body libcurl and
+ * OpenSSL make short-lived copies in ordinary memory, which nobody outside of them can prevent.
  * A kms_http may be used from any thread; after fork() the child starts with no connections, and
  * the parent's are dropped there without a TLS shutdown. */
 #ifndef KMS_CORE_HTTP_H
@@ -9,8 +11,10 @@
 #include "core/secret.h"
 
 #include <openssl/types.h>
+#include <stdbool.h>
 
-#define KMS_REPLY_MAX ((size_t)1024 * 1024)
+#define KMS_REPLY_MAX         ((size_t)1024 * 1024) /* bytes, headers included */
+#define KMS_REPLY_HEADERS_MAX ((size_t)64 * 1024)
 
 typedef struct kms_http kms_http;
 
@@ -22,6 +26,7 @@ void kms_http_free(kms_http *http);
 
 typedef struct kms_http_request {
     const char *url;
+    bool direct;                /* never by way of a proxy: the URL is on loopback */
     const char *const *headers; /* "Name: value" */
     size_t header_count;
     kms_bytes body;  /* must outlive the call */
@@ -40,7 +45,8 @@ typedef struct kms_http_reply {
 } kms_http_reply;
 
 /* One attempt. An HTTP error status is a reply, not an error.
- * Errors: KMS_E_UNREACHABLE, KMS_E_TIMEOUT, KMS_E_TLS, KMS_E_REPLY_TOO_LARGE, KMS_E_MEMORY_LOCK. */
+ * Errors: KMS_E_UNREACHABLE, KMS_E_TIMEOUT, KMS_E_TLS, KMS_E_TLS_HANDSHAKE,
+ * KMS_E_REPLY_TOO_LARGE, KMS_E_REPLY_MALFORMED (no HTTP), KMS_E_MEMORY_LOCK. */
 kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_http_reply *reply,
                          kms_error *err);
 void kms_http_reply_clear(kms_http_reply *reply);

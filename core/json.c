@@ -15,30 +15,23 @@ static kms_status encode(kms_bytes bytes, kms_secret *text, kms_error *err)
     return st;
 }
 
-kms_status kms_json_add_secret(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
-                               kms_error *err)
+kms_status kms_json_add_text(cJSON *object, const char *name, const char *value, kms_error *err)
 {
-    kms_status st = encode(bytes, text, err);
-    if (st != KMS_OK)
-        return st;
+    cJSON *item = cJSON_CreateStringReference(value);
 
-    cJSON *item = cJSON_CreateStringReference((const char *)text->data);
-    if (item == NULL || !cJSON_AddItemToObject(object, name, item)) {
+    if (item == NULL || !cJSON_AddItemToObjectCS(object, name, item)) {
         cJSON_Delete(item);
         return kms_fail(err, KMS_E_NO_MEMORY, "request");
     }
     return KMS_OK;
 }
 
-kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_error *err)
+kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
+                              kms_error *err)
 {
-    kms_secret text = {0};
-    kms_status st = encode(bytes, &text, err);
+    kms_status st = encode(bytes, text, err);
 
-    if (st == KMS_OK && cJSON_AddStringToObject(object, name, (const char *)text.data) == NULL)
-        st = kms_fail(err, KMS_E_NO_MEMORY, "request");
-    kms_secret_clear(&text);
-    return st;
+    return st == KMS_OK ? kms_json_add_text(object, name, (const char *)text->data, err) : st;
 }
 
 kms_status kms_json_print(const cJSON *object, kms_secret *text, kms_error *err)
@@ -136,29 +129,82 @@ kms_status kms_json_lift_secret(kms_secret *text, const char *name, kms_secret *
     return st;
 }
 
-static bool within_depth(const cJSON *item, int depth)
+/* cJSON ends a string at an escaped NUL, so that two different texts would look alike. */
+static bool has_escaped_nul(kms_bytes text)
 {
-    if (depth > KMS_JSON_DEPTH_MAX)
+    const uint8_t *at = text.data, *end = text.data + text.len;
+
+    while (at < end && (at = memchr(at, '\\', (size_t)(end - at))) != NULL) {
+        if (end - at >= 6 && memcmp(at, "\\u0000", 6) == 0)
+            return true;
+        at += 2; /* whatever is escaped begins no escape itself */
+    }
+    return false;
+}
+
+const char *kms_json_read(kms_bytes text, cJSON **out)
+{
+    const char *begin = (const char *)text.data, *end = begin, *fault = NULL;
+    cJSON *json = cJSON_ParseWithLengthOpts(begin, text.len, &end, 0);
+
+    *out = NULL;
+    if (!cJSON_IsObject(json))
+        fault = "the text is not a JSON object";
+    for (; fault == NULL && end < begin + text.len; end++) {
+        if (*end == '\0' || strchr(" \t\r\n", *end) == NULL)
+            fault = "something follows the JSON object";
+    }
+    if (fault == NULL && has_escaped_nul(text))
+        fault = "a JSON string has a NUL character";
+    if (fault == NULL)
+        *out = json;
+    else
+        cJSON_Delete(json);
+    return fault;
+}
+
+/* KMS has no object with more than a few dozen members. */
+static bool names_are_unique(const cJSON *object)
+{
+    size_t count = 0;
+
+    for (const cJSON *member = object->child; member != NULL; member = member->next) {
+        if (++count > KMS_JSON_MEMBERS_MAX)
+            return false;
+        for (const cJSON *other = object->child; other != member; other = other->next)
+            if (strcmp(other->string, member->string) == 0)
+                return false;
+    }
+    return true;
+}
+
+static bool well_formed(const cJSON *item, int depth)
+{
+    if (depth > KMS_JSON_DEPTH_MAX || (cJSON_IsObject(item) && !names_are_unique(item)))
         return false;
     for (const cJSON *child = item->child; child != NULL; child = child->next)
-        if (!within_depth(child, depth + 1))
+        if (!well_formed(child, depth + 1))
             return false;
     return true;
 }
 
 kms_status kms_json_parse(kms_bytes text, cJSON **out, kms_error *err)
 {
-    *out = NULL;
-    /* Operations without output answer with an empty body. */
-    cJSON *json = text.len == 0 ? cJSON_CreateObject()
-                                : cJSON_ParseWithLength((const char *)text.data, text.len);
+    const char *fault = NULL;
 
-    if (json == NULL || !cJSON_IsObject(json) || !within_depth(json, 0)) {
-        cJSON_Delete(json);
-        return kms_fail(err, KMS_E_REPLY_MALFORMED, "the body of %zu bytes is not a JSON object",
-                        text.len);
+    *out = NULL;
+    if (text.len == 0) { /* operations without output answer so */
+        *out = cJSON_CreateObject();
+        return *out != NULL ? KMS_OK : kms_fail(err, KMS_E_NO_MEMORY, "reply");
     }
-    *out = json;
+    fault = kms_json_read(text, out);
+    if (fault == NULL && !well_formed(*out, 0)) {
+        fault = "it is nested too deep, has a name twice or too many names";
+        cJSON_Delete(*out);
+        *out = NULL;
+    }
+    if (fault != NULL)
+        return kms_fail(err, KMS_E_REPLY_MALFORMED, "the body of %zu bytes: %s", text.len, fault);
     return KMS_OK;
 }
 
@@ -177,11 +223,13 @@ bool kms_json_flag(const cJSON *object, const char *name)
     return cJSON_IsTrue(kms_json_member(object, name));
 }
 
-double kms_json_number(const cJSON *object, const char *name, double preset)
+double kms_json_number(const cJSON *object, const char *name, double preset, double min, double max)
 {
     const cJSON *item = kms_json_member(object, name);
 
-    return cJSON_IsNumber(item) ? item->valuedouble : preset;
+    return cJSON_IsNumber(item) && item->valuedouble >= min && item->valuedouble <= max
+               ? item->valuedouble
+               : preset;
 }
 
 kms_status kms_json_bytes(const cJSON *object, const char *name, kms_buffer *out, kms_error *err)

@@ -8,13 +8,16 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 
-#define KMS_JSON_DEPTH_MAX 32
+#define KMS_JSON_DEPTH_MAX   32
+#define KMS_JSON_MEMBERS_MAX 128 /* of one object in a reply */
 
-/* Base64 text of some bytes, as a string member. Where the bytes are secret, `text` keeps the only
- * copy: the cJSON item points into it, so it must outlive the item. */
-kms_status kms_json_add_secret(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
-                               kms_error *err);
-kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_error *err);
+/* Adds a string member without copying: name and value must outlive the object. */
+kms_status kms_json_add_text(cJSON *object, const char *name, const char *value, kms_error *err);
+
+/* Adds the Base64 text of some bytes. `text` keeps its only copy, which may be secret: it must be
+ * empty, and outlive the object. */
+kms_status kms_json_add_bytes(cJSON *object, const char *name, kms_bytes bytes, kms_secret *text,
+                              kms_error *err);
 
 /* Prints without blanks into a secret, which must be empty. */
 kms_status kms_json_print(const cJSON *object, kms_secret *text, kms_error *err);
@@ -26,14 +29,22 @@ kms_status kms_json_print(const cJSON *object, kms_secret *text, kms_error *err)
 kms_status kms_json_lift_secret(kms_secret *text, const char *name, kms_secret *out,
                                 kms_error *err);
 
-/* Parses one object, bounded in depth. Release with cJSON_Delete. Errors: KMS_E_REPLY_MALFORMED. */
+/* Reads one object, which is the whole text, without escaped NUL characters. Says what is wrong
+ * with it, or NULL; then *out is released with cJSON_Delete. */
+const char *kms_json_read(kms_bytes text, cJSON **out);
+
+/* Reads a reply: one object as above, or nothing at all, which is as good as an empty one; bounded
+ * in depth and breadth, no name twice in an object. Release with cJSON_Delete.
+ * Errors: KMS_E_REPLY_MALFORMED. */
 kms_status kms_json_parse(kms_bytes text, cJSON **out, kms_error *err);
 
-/* Reads of members; NULL, false or the preset where absent or of another type. */
+/* Reads of members; NULL or false where absent or of another type. */
 const char *kms_json_string(const cJSON *object, const char *name);
 bool kms_json_flag(const cJSON *object, const char *name);
-double kms_json_number(const cJSON *object, const char *name, double preset);
 const cJSON *kms_json_member(const cJSON *object, const char *name);
+/* The preset also where the number is not within min and max. */
+double kms_json_number(const cJSON *object, const char *name, double preset, double min,
+                       double max);
 
 /* Decodes a Base64 member that must be there. *out must be empty. Errors: KMS_E_REPLY_MALFORMED. */
 kms_status kms_json_bytes(const cJSON *object, const char *name, kms_buffer *out, kms_error *err);

@@ -8,13 +8,15 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENTRIES_MAX 1024
+#define ENTRIES_MAX   1024
+#define REFRESH_PAUSE 10 /* seconds after a refresh ahead of time that failed */
 
 struct kms_key {
     atomic_int references;
     const kms_endpoint *endpoint;
     char *alias; /* NULL where it was loaded by id or ARN */
     kms_key_metadata metadata;
+    atomic_llong confirmed; /* when KMS last described it, in monotonic seconds */
 };
 
 kms_key *kms_key_ref(kms_key *key)
@@ -78,22 +80,54 @@ bool kms_key_is_symmetric(const kms_key *key)
            strcmp(key->metadata.usage, "ENCRYPT_DECRYPT") == 0;
 }
 
+static long long seconds_now(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+/* True where the described key can't be the one that was asked by that name. An alias may mean any
+ * key, but only one of its own account. */
+static bool is_another(const char *name, const kms_key_metadata *metadata)
+{
+    kms_arn asked, got;
+
+    if (kms_key_id_is(name))
+        return strcmp(name, metadata->id) != 0;
+    if (!kms_arn_is(name))
+        return false;
+    if (kms_arn_parse(name, &asked, NULL) != KMS_OK ||
+        kms_arn_parse(metadata->arn, &got, NULL) != KMS_OK)
+        return true;
+    return strcmp(asked.account, got.account) != 0 ||
+           (!kms_alias_is(asked.resource) && strcmp(name, metadata->arn) != 0);
+}
+
 /* The reply must be about the key that was asked, in the region that was asked, and all keys of a
  * multi-Region family must be where keys may be. */
 static kms_status check_metadata(const kms_residency *residency, const kms_endpoint *endpoint,
                                  const char *name, const kms_key_metadata *metadata, kms_error *err)
 {
-    bool other = (kms_arn_is(name) && strstr(name, ":alias/") == NULL)
-                     ? strcmp(name, metadata->arn) != 0
-                     : kms_key_id_is(name) && strcmp(name, metadata->id) != 0;
     kms_status st = kms_residency_check_arn(residency, metadata->arn, endpoint->region, err);
 
-    if (st == KMS_OK && other)
+    if (st == KMS_OK && is_another(name, metadata))
         st = kms_fail(err, KMS_E_REPLY_OTHER_KEY, "asked %s, got %s", name, metadata->arn);
     for (char **arn = metadata->replica_arns; st == KMS_OK && arn != NULL && *arn != NULL; arn++)
         if (kms_residency_check_arn(residency, *arn, NULL, err) != KMS_OK)
             st = kms_fail(err, KMS_E_REPLICA_NOT_ALLOWED, "%s", *arn);
+    if (st != KMS_OK && err != NULL)
+        memcpy(err->request_id, metadata->request_id, sizeof(err->request_id));
     return st;
+}
+
+/* "alias/NAME" in a name, which may be the alias's ARN; NULL where it is a key's. */
+static const char *alias_of(const char *name)
+{
+    const char *resource = kms_arn_is(name) ? strrchr(name, ':') + 1 : name;
+
+    return kms_alias_is(resource) ? resource : NULL;
 }
 
 /* Asks KMS. */
@@ -107,8 +141,10 @@ static kms_status load(kms_caller *caller, const kms_residency *residency,
     if (key == NULL)
         return kms_fail(err, KMS_E_NO_MEMORY, "key");
     atomic_init(&key->references, 1);
+    atomic_init(&key->confirmed, seconds_now());
     key->endpoint = endpoint;
-    if (kms_alias_is(name) && (key->alias = strdup(name)) == NULL)
+    const char *alias = alias_of(name);
+    if (alias != NULL && (key->alias = strdup(alias)) == NULL)
         st = kms_fail(err, KMS_E_NO_MEMORY, "key");
     if (st == KMS_OK)
         st = kms_describe_key(caller, endpoint, name, &key->metadata, err);
@@ -126,8 +162,10 @@ typedef struct entry {
     struct entry *next;
     char *name;
     const kms_endpoint *endpoint;
-    kms_key *key; /* NULL: nobody has got it yet */
-    time_t loaded;
+    kms_key *key;      /* NULL: nobody has got it yet */
+    long long loaded;  /* monotonic seconds */
+    long long retry;   /* no refresh ahead of time before this */
+    unsigned round;    /* loads that are over */
     bool loading;      /* somebody is asking KMS */
     int waiters;       /* callers that hold this entry while the lock is open */
     bool dead;         /* unlinked; freed by its last holder */
@@ -189,17 +227,6 @@ static void release(entry *e)
         free_entry(e);
 }
 
-void kms_key_cache_free(kms_key_cache *cache)
-{
-    if (cache == NULL)
-        return;
-    while (cache->entries != NULL)
-        drop(cache, &cache->entries);
-    pthread_cond_destroy(&cache->loaded);
-    kms_lock_destroy(&cache->lock);
-    free(cache);
-}
-
 /* A child starts empty: the threads that were loading are not there any more. */
 static void start_anew_in_child(kms_key_cache *cache)
 {
@@ -213,12 +240,18 @@ static void start_anew_in_child(kms_key_cache *cache)
     cache->owner = getpid();
 }
 
-static time_t seconds_now(void)
+void kms_key_cache_free(kms_key_cache *cache)
 {
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec;
+    if (cache == NULL)
+        return;
+    /* In a child, threads of the parent may be waiting at the condition, as it sees it: destroying
+     * it would wait for them. */
+    start_anew_in_child(cache);
+    while (cache->entries != NULL)
+        drop(cache, &cache->entries);
+    pthread_cond_destroy(&cache->loaded);
+    kms_lock_destroy(&cache->lock);
+    free(cache);
 }
 
 /* Makes room by dropping the oldest entry that nobody is loading. */
@@ -260,7 +293,10 @@ static bool usable(const kms_key_cache *cache, const entry *e)
 
 static bool due(const kms_key_cache *cache, const entry *e)
 {
-    return e->key == NULL || seconds_now() - e->loaded >= cache->lifetime - cache->lifetime / 10;
+    long long now = seconds_now();
+
+    return !usable(cache, e) ||
+           (now - e->loaded >= cache->lifetime - cache->lifetime / 10 && now >= e->retry);
 }
 
 /* Records what a load gave and wakes those who wait for it. Called with the lock taken. */
@@ -268,6 +304,8 @@ static void settle(kms_key_cache *cache, entry *e, kms_status st, kms_key *fresh
                    const kms_error *error)
 {
     e->loading = false;
+    e->round++;
+    e->retry = seconds_now() + REFRESH_PAUSE;
     e->status = st;
     e->error = *error;
     if (st == KMS_OK) {
@@ -282,7 +320,8 @@ static void settle(kms_key_cache *cache, entry *e, kms_status st, kms_key *fresh
 static bool is_passing(kms_status status)
 {
     return status == KMS_E_UNREACHABLE || status == KMS_E_TIMEOUT || status == KMS_E_THROTTLED ||
-           status == KMS_E_SERVICE || status == KMS_E_KEY_UNAVAILABLE;
+           status == KMS_E_SERVICE || status == KMS_E_KEY_UNAVAILABLE ||
+           status == KMS_E_TLS_HANDSHAKE;
 }
 
 /* Loads while the others wait or go on; the lock is open meanwhile. */
@@ -314,11 +353,12 @@ static kms_status load_entry(kms_key_cache *cache, kms_caller *caller,
 
 static kms_status await_entry(kms_key_cache *cache, entry *e, kms_key **out, kms_error *err)
 {
+    unsigned round = e->round;
     kms_status st = KMS_OK;
 
     e->waiters++;
     /* The one who loads keeps its own deadline, so this ends with it. */
-    while (e->loading)
+    while (e->round == round)
         pthread_cond_wait(&cache->loaded, &cache->lock.mutex);
     if (e->key != NULL && e->status == KMS_OK) {
         *out = kms_key_ref(e->key);
@@ -350,6 +390,22 @@ kms_status kms_key_cache_get(kms_key_cache *cache, kms_caller *caller,
     else
         st = await_entry(cache, e, out, err);
     kms_lock_give(&cache->lock);
+    return st;
+}
+
+kms_status kms_key_cache_confirm(kms_key_cache *cache, kms_caller *caller,
+                                 const kms_residency *residency, kms_key *key, kms_error *err)
+{
+    kms_key *fresh = NULL;
+    kms_status st;
+
+    if (!key->metadata.multi_region ||
+        seconds_now() - atomic_load(&key->confirmed) < cache->lifetime)
+        return KMS_OK;
+    st = kms_key_cache_get(cache, caller, residency, key->endpoint, key->metadata.arn, &fresh, err);
+    if (st == KMS_OK)
+        atomic_store(&key->confirmed, atomic_load(&fresh->confirmed));
+    kms_key_free(fresh); /* NOLINT(clang-analyzer-unix.Malloc): references are counted */
     return st;
 }
 

@@ -16,10 +16,17 @@ void kms_key_cache_free(kms_key_cache *cache);
 
 /* The key by alias, id or ARN at that endpoint, as a new reference. Of many callers that find it
  * absent one asks KMS and the others wait for its answer; in the last tenth of the entry's life
- * one asks and the others go on with what is there. No lock is held meanwhile. */
+ * one asks and the others go on with what is there. Where that fails for a passing reason, it is
+ * not tried again at once. No lock is held meanwhile. */
 kms_status kms_key_cache_get(kms_key_cache *cache, kms_caller *caller,
                              const kms_residency *residency, const kms_endpoint *endpoint,
                              const char *name, kms_key **out, kms_error *err);
+
+/* A key of a multi-Region family can get a replica at any time: once its metadata is older than the
+ * cache keeps any, this asks KMS again whether all of the family is still where keys may be. Costs
+ * nothing for other keys. Errors: as kms_key_cache_get. */
+kms_status kms_key_cache_confirm(kms_key_cache *cache, kms_caller *caller,
+                                 const kms_residency *residency, kms_key *key, kms_error *err);
 
 /* Forgets a key under all its names, after KMS said that it is not found, disabled and the like. */
 void kms_key_cache_forget(kms_key_cache *cache, const kms_key *key);

@@ -1,17 +1,22 @@
 #include "core/kms.h"
 
+#include "core/limits.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PAGES_MAX 10000 /* a server that never ends its list is not KMS */
+/* A server that never ends its list is not KMS: 100,000 keys are the most in a region. */
+#define PAGES_MAX    1000
+#define KEYS_PAGE    1000 /* the largest that KMS gives */
+#define ALIASES_PAGE 100
 
 /* A request under construction and its call; released by finish. */
 typedef struct exchange {
     kms_caller *caller;
     const kms_endpoint *endpoint;
     cJSON *request;
-    kms_secret text; /* what a secret member of the request points at */
+    kms_secret text; /* Base64 that the request points at */
     kms_reply reply;
     kms_error *err;
     kms_status status;
@@ -29,16 +34,19 @@ static exchange begin(kms_caller *caller, const kms_endpoint *endpoint, kms_erro
 
 static kms_status finish(exchange *x)
 {
+    if (x->status != KMS_OK && x->err != NULL && x->err->request_id[0] == '\0')
+        snprintf(x->err->request_id, sizeof(x->err->request_id), "%s", x->reply.request_id);
     cJSON_Delete(x->request);
     kms_reply_clear(&x->reply);
     kms_secret_clear(&x->text);
     return x->status;
 }
 
+/* The value must outlive the call. */
 static void put_text(exchange *x, const char *name, const char *value)
 {
-    if (x->status == KMS_OK && cJSON_AddStringToObject(x->request, name, value) == NULL)
-        x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+    if (x->status == KMS_OK)
+        x->status = kms_json_add_text(x->request, name, value, x->err);
 }
 
 static void put_number(exchange *x, const char *name, size_t value)
@@ -50,13 +58,7 @@ static void put_number(exchange *x, const char *name, size_t value)
 static void put_bytes(exchange *x, const char *name, kms_bytes bytes)
 {
     if (x->status == KMS_OK)
-        x->status = kms_json_add_bytes(x->request, name, bytes, x->err);
-}
-
-static void put_secret(exchange *x, const char *name, kms_bytes bytes)
-{
-    if (x->status == KMS_OK)
-        x->status = kms_json_add_secret(x->request, name, bytes, &x->text, x->err);
+        x->status = kms_json_add_bytes(x->request, name, bytes, &x->text, x->err);
 }
 
 static void put_context(exchange *x, const char *name, const kms_context *context)
@@ -64,12 +66,11 @@ static void put_context(exchange *x, const char *name, const kms_context *contex
     if (x->status != KMS_OK || kms_context_count(context) == 0)
         return;
     cJSON *object = cJSON_AddObjectToObject(x->request, name);
-    bool ok = object != NULL;
-    for (size_t i = 0; ok && i < kms_context_count(context); i++)
-        ok = cJSON_AddStringToObject(object, kms_context_name(context, i),
-                                     kms_context_value(context, i)) != NULL;
-    if (!ok)
+    if (object == NULL)
         x->status = kms_fail(x->err, KMS_E_NO_MEMORY, "request");
+    for (size_t i = 0; x->status == KMS_OK && i < kms_context_count(context); i++)
+        x->status = kms_json_add_text(object, kms_context_name(context, i),
+                                      kms_context_value(context, i), x->err);
 }
 
 static void call_kms(exchange *x, const char *operation)
@@ -97,23 +98,28 @@ static void check_key(exchange *x, const char *member, const char *key_arn)
         x->status = kms_fail(x->err, KMS_E_REPLY_REGION, "asked %s, got %s", key_arn, reply_arn);
     else
         x->status = kms_fail(x->err, KMS_E_REPLY_OTHER_KEY, "asked %s, got %s", key_arn, reply_arn);
-    if (x->err != NULL)
-        snprintf(x->err->request_id, sizeof(x->err->request_id), "%s", x->reply.request_id);
 }
 
-static void take_bytes(exchange *x, const char *name, kms_buffer *out)
+static void take_bytes(exchange *x, const char *name, size_t max, kms_buffer *out)
 {
     if (x->status == KMS_OK)
         x->status = kms_json_bytes(x->reply.json, name, out, x->err);
+    if (x->status == KMS_OK && out->len > max) {
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "%s has %zu bytes", name, out->len);
+        kms_buffer_clear(out);
+    }
 }
 
-/* size 0: any. */
+/* size 0: any that KMS encrypts. */
 static void take_plaintext(exchange *x, size_t size, kms_secret *out)
 {
     if (x->status != KMS_OK)
         return;
     if (x->reply.plaintext.len == 0)
         x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "member Plaintext is missing");
+    else if (size == 0 && x->reply.plaintext.len > KMS_PLAINTEXT_MAX)
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "Plaintext has %zu bytes, over %d",
+                             x->reply.plaintext.len, KMS_PLAINTEXT_MAX);
     else if (size != 0 && x->reply.plaintext.len != size)
         x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "Plaintext has %zu bytes, not %zu",
                              x->reply.plaintext.len, size);
@@ -128,11 +134,11 @@ kms_status kms_encrypt(kms_caller *caller, const kms_endpoint *endpoint, const c
     exchange x = begin(caller, endpoint, err);
 
     put_text(&x, "KeyId", key_arn);
-    put_secret(&x, "Plaintext", plaintext);
+    put_bytes(&x, "Plaintext", plaintext);
     put_context(&x, "EncryptionContext", context);
     call_kms(&x, "Encrypt");
     check_key(&x, "KeyId", key_arn);
-    take_bytes(&x, "CiphertextBlob", ciphertext);
+    take_bytes(&x, "CiphertextBlob", KMS_CIPHERTEXT_MAX, ciphertext);
     return finish(&x);
 }
 
@@ -165,7 +171,7 @@ kms_status kms_reencrypt(kms_caller *caller, const kms_endpoint *endpoint, const
     call_kms(&x, "ReEncrypt");
     check_key(&x, "SourceKeyId", from_arn);
     check_key(&x, "KeyId", to_arn);
-    take_bytes(&x, "CiphertextBlob", out);
+    take_bytes(&x, "CiphertextBlob", KMS_CIPHERTEXT_MAX, out);
     return finish(&x);
 }
 
@@ -180,7 +186,7 @@ kms_status kms_generate_data_key(kms_caller *caller, const kms_endpoint *endpoin
     put_context(&x, "EncryptionContext", context);
     call_kms(&x, plaintext != NULL ? "GenerateDataKey" : "GenerateDataKeyWithoutPlaintext");
     check_key(&x, "KeyId", key_arn);
-    take_bytes(&x, "CiphertextBlob", ciphertext);
+    take_bytes(&x, "CiphertextBlob", KMS_CIPHERTEXT_MAX, ciphertext);
     if (plaintext != NULL)
         take_plaintext(&x, size, plaintext);
     if (x.status != KMS_OK)
@@ -237,6 +243,18 @@ static void copy_replicas(exchange *x, const cJSON *metadata, kms_key_metadata *
     cJSON_ArrayForEach(replica, replicas) copy_text(x, replica, "Arn", &out->replica_arns[count++]);
 }
 
+/* The ARN must be the ARN of the very key. */
+static void check_arn(exchange *x, const kms_key_metadata *metadata)
+{
+    kms_arn arn;
+
+    if (x->status != KMS_OK)
+        return;
+    if (kms_arn_parse(metadata->arn, &arn, NULL) != KMS_OK ||
+        strncmp(arn.resource, "key/", 4) != 0 || strcmp(arn.resource + 4, metadata->id) != 0)
+        x->status = kms_fail(x->err, KMS_E_REPLY_MALFORMED, "KeyMetadata: Arn does not fit KeyId");
+}
+
 kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key,
                             kms_key_metadata *out, kms_error *err)
 {
@@ -250,10 +268,12 @@ kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, co
         x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "member KeyMetadata is missing");
     copy_text(&x, metadata, "Arn", &out->arn);
     copy_text(&x, metadata, "KeyId", &out->id);
+    check_arn(&x, out);
     copy_text(&x, metadata, "KeySpec", &out->spec);
     copy_text(&x, metadata, "KeyUsage", &out->usage);
     copy_text(&x, metadata, "KeyState", &out->state);
     copy_replicas(&x, metadata, out);
+    memcpy(out->request_id, x.reply.request_id, sizeof(out->request_id));
     if (x.status != KMS_OK)
         kms_key_metadata_clear(out);
     return finish(&x);
@@ -280,7 +300,7 @@ kms_status kms_get_public_key(kms_caller *caller, const kms_endpoint *endpoint, 
     put_text(&x, "KeyId", key_arn);
     call_kms(&x, "GetPublicKey");
     check_key(&x, "KeyId", key_arn);
-    take_bytes(&x, "PublicKey", spki);
+    take_bytes(&x, "PublicKey", KMS_PUBLIC_KEY_MAX, spki);
     return finish(&x);
 }
 
@@ -295,58 +315,65 @@ kms_status kms_get_key_rotation_status(kms_caller *caller, const kms_endpoint *e
     call_kms(&x, "GetKeyRotationStatus");
     if (x.status == KMS_OK) {
         out->enabled = kms_json_flag(x.reply.json, "KeyRotationEnabled");
-        out->period_days = (int)kms_json_number(x.reply.json, "RotationPeriodInDays", 0);
-        out->next_rotation = kms_json_number(x.reply.json, "NextRotationDate", 0);
+        out->period_days = (int)kms_json_number(x.reply.json, "RotationPeriodInDays", 0, 0, 2560);
+        out->next_rotation = kms_json_number(x.reply.json, "NextRotationDate", 0, 0, 1e12);
     }
     return finish(&x);
 }
 
-/* Visits the entries of one page, then leaves the marker of the next in `marker` (empty: last). */
-typedef kms_status visit_entry(const cJSON *entry, void *visitor, kms_error *err);
+/* One of KMS's lists. */
+typedef struct listing {
+    const char *operation, *member;
+    size_t page; /* entries at a time */
+    kms_status (*visit)(const cJSON *entry, void *visitor, kms_error *err);
+    void *visitor;
+} listing;
 
-static kms_status one_page(kms_caller *caller, const kms_endpoint *endpoint, const char *operation,
-                           const char *list, char marker[1025], visit_entry *visit, void *visitor,
-                           kms_error *err)
+/* Visits the entries of one page, then leaves the marker of the next in `marker` (empty: last). */
+static kms_status one_page(kms_caller *caller, const kms_endpoint *endpoint, const listing *list,
+                           char marker[1025], kms_error *err)
 {
     exchange x = begin(caller, endpoint, err);
-    const cJSON *entry = NULL;
+    const cJSON *entries = NULL, *entry = NULL;
     const char *next;
 
+    put_number(&x, "Limit", list->page);
     if (marker[0] != '\0')
         put_text(&x, "Marker", marker);
-    call_kms(&x, operation);
-    if (x.status == KMS_OK && !cJSON_IsArray(kms_json_member(x.reply.json, list)))
-        x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is missing", list);
-    marker[0] = '\0';
+    call_kms(&x, list->operation);
     if (x.status == KMS_OK) {
-        cJSON_ArrayForEach(entry, kms_json_member(x.reply.json, list))
-        {
-            x.status = visit(entry, visitor, err);
-            if (x.status != KMS_OK)
-                break;
-        }
+        entries = kms_json_member(x.reply.json, list->member);
+        if (!cJSON_IsArray(entries))
+            x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is missing", list->member);
     }
+    marker[0] = '\0';
+    for (entry = entries != NULL ? entries->child : NULL; x.status == KMS_OK && entry != NULL;
+         entry = entry->next)
+        x.status = list->visit(entry, list->visitor, err);
     if (x.status == KMS_OK && kms_json_flag(x.reply.json, "Truncated")) {
         next = kms_json_string(x.reply.json, "NextMarker");
         if (next == NULL || next[0] == '\0' || strlen(next) > 1024)
             x.status = kms_fail(err, KMS_E_REPLY_MALFORMED, "Truncated without NextMarker");
         else
-            strcpy(marker, next);
+            memcpy(marker, next, strlen(next) + 1);
     }
     return finish(&x);
 }
 
-static kms_status all_pages(kms_caller *caller, const kms_endpoint *endpoint, const char *operation,
-                            const char *list, visit_entry *visit, void *visitor, kms_error *err)
+static kms_status all_pages(kms_caller *caller, const kms_endpoint *endpoint, const listing *list,
+                            kms_error *err)
 {
     char marker[1025] = "";
+    kms_deadline deadline = kms_caller_deadline(caller);
 
     for (int page = 0; page < PAGES_MAX; page++) {
-        kms_status st = one_page(caller, endpoint, operation, list, marker, visit, visitor, err);
+        kms_status st = one_page(caller, endpoint, list, marker, err);
         if (st != KMS_OK || marker[0] == '\0')
             return st;
+        if (kms_deadline_left_ms(deadline) <= 0)
+            return kms_fail(err, KMS_E_TIMEOUT, "%s: after %d pages", list->operation, page + 1);
     }
-    return kms_fail(err, KMS_E_REPLY_MALFORMED, "%s never ends", operation);
+    return kms_fail(err, KMS_E_REPLY_MALFORMED, "%s never ends", list->operation);
 }
 
 typedef struct key_visitor {
@@ -368,8 +395,9 @@ kms_status kms_list_keys(kms_caller *caller, const kms_endpoint *endpoint, kms_v
                          void *arg, kms_error *err)
 {
     key_visitor visitor = {visit, arg};
+    const listing list = {"ListKeys", "Keys", KEYS_PAGE, visit_key, &visitor};
 
-    return all_pages(caller, endpoint, "ListKeys", "Keys", visit_key, &visitor, err);
+    return all_pages(caller, endpoint, &list, err);
 }
 
 typedef struct alias_visitor {
@@ -391,6 +419,7 @@ kms_status kms_list_aliases(kms_caller *caller, const kms_endpoint *endpoint,
                             kms_visit_alias *visit, void *arg, kms_error *err)
 {
     alias_visitor visitor = {visit, arg};
+    const listing list = {"ListAliases", "Aliases", ALIASES_PAGE, visit_alias, &visitor};
 
-    return all_pages(caller, endpoint, "ListAliases", "Aliases", visit_alias, &visitor, err);
+    return all_pages(caller, endpoint, &list, err);
 }

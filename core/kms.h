@@ -13,6 +13,7 @@ typedef struct kms_key_metadata {
     char *arn, *id, *spec, *usage, *state;
     bool multi_region;
     char **replica_arns; /* of all related keys, the primary among them; NULL-terminated or NULL */
+    char request_id[64]; /* of the reply */
 } kms_key_metadata;
 
 void kms_key_metadata_clear(kms_key_metadata *metadata);
@@ -50,7 +51,8 @@ kms_status kms_get_key_rotation_status(kms_caller *caller, const kms_endpoint *e
                                        const char *key_arn, kms_rotation_status *out,
                                        kms_error *err);
 
-/* Listings follow all pages. visit returns something else than KMS_OK to stop. */
+/* Listings follow all pages, as long as operation_timeout_ms is not over. visit returns something
+ * else than KMS_OK to stop. */
 typedef kms_status kms_visit_key(void *arg, const char *key_id, kms_error *err);
 typedef kms_status kms_visit_alias(void *arg, const char *alias, const char *target_key_id,
                                    kms_error *err); /* target_key_id NULL: bound to no key yet */

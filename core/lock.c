@@ -2,6 +2,8 @@
 
 #include "core/secret_heap.h"
 
+#include <stdbool.h>
+
 /* The process's list of locks: fork handlers take no argument, so they need a place to look. */
 static pthread_mutex_t registry = PTHREAD_MUTEX_INITIALIZER;
 static kms_lock *locks;
@@ -40,10 +42,23 @@ static void register_handlers(void)
     handlers_result = pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
+static bool init_mutex(pthread_mutex_t *mutex)
+{
+    pthread_mutexattr_t kind;
+    bool ok = pthread_mutexattr_init(&kind) == 0;
+
+    if (ok) {
+        ok = pthread_mutexattr_settype(&kind, PTHREAD_MUTEX_ADAPTIVE_NP) == 0 &&
+             pthread_mutex_init(mutex, &kind) == 0;
+        pthread_mutexattr_destroy(&kind);
+    }
+    return ok;
+}
+
 kms_status kms_lock_init(kms_lock *lock, kms_error *err)
 {
     pthread_once(&handlers_once, register_handlers);
-    if (handlers_result != 0 || pthread_mutex_init(&lock->mutex, NULL) != 0)
+    if (handlers_result != 0 || !init_mutex(&lock->mutex))
         return kms_fail(err, KMS_E_NO_MEMORY, "a lock");
 
     pthread_mutex_lock(&registry);

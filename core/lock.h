@@ -1,7 +1,8 @@
 /* Mutexes that survive fork(): a handler takes all of them before the fork and gives them back on
  * both sides, so that a child never inherits a lock that a lost thread holds. They guard a few
- * instructions each, are never held across the network and never nested, except that the secret
- * heap's, created first, may be taken inside any other. */
+ * instructions each, so a thread that finds one taken spins a moment before it sleeps; are never
+ * held across the network and never nested, except that the secret heap's, created first, may be
+ * taken inside any other. */
 #ifndef KMS_CORE_LOCK_H
 #define KMS_CORE_LOCK_H
 

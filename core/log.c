@@ -13,18 +13,6 @@
 
 #define LINE_MAX_BYTES (KMS_ERROR_TEXT_MAX + 128)
 
-/* Makes control characters blanks, those of UTF-8's second block (U+0080 to U+009F) as well: a
- * line stays one line, and a terminal does nothing but show it. */
-static void strip_controls(char *line)
-{
-    for (unsigned char *c = (unsigned char *)line; *c != '\0'; c++) {
-        if (*c < 0x20 || *c == 0x7f)
-            *c = ' ';
-        else if (c[0] == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0)
-            c[0] = c[1] = ' ';
-    }
-}
-
 /* One write, without the SIGPIPE that a closed pipe would send to the whole process. */
 static void write_line(int fd, const char *line, size_t len)
 {
@@ -48,9 +36,11 @@ static void write_line(int fd, const char *line, size_t len)
     }
 }
 
+/* A symbolic link may be somebody's who wants a file of ours written to: it is not followed. */
 static void write_to_file(const char *path, const char *line, size_t len)
 {
-    int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0600);
+    int fd = open(
+        path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW, 0600);
 
     if (fd < 0)
         return;
@@ -77,7 +67,6 @@ void kms_log_error(const kms_config *config, const char *door, const kms_error *
 
     kms_error_text(err, text, sizeof(text));
     snprintf(line, sizeof(line) - 1, "kms: %.64s: %s", door, text);
-    strip_controls(line);
     if (strcmp(target, "syslog") == 0) {
         syslog(LOG_USER | LOG_ERR, "%s", line);
     } else if (strcmp(target, "off") != 0) {

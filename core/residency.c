@@ -111,6 +111,9 @@ kms_status kms_residency_check_arn(const kms_residency *residency, const char *a
     kms_status st = kms_arn_parse(arn, &parsed, err);
     const char *partition;
 
+    if (st == KMS_OK && region != NULL && strcmp(parsed.region, region) != 0)
+        st = kms_fail(err, KMS_E_REPLY_REGION, "asked was %s, the ARN is in %s", region,
+                      parsed.region);
     if (st == KMS_OK)
         st = kms_residency_check_region(residency, parsed.region, err);
     if (st != KMS_OK)
@@ -120,9 +123,6 @@ kms_status kms_residency_check_arn(const kms_residency *residency, const char *a
         return kms_fail(err, KMS_E_REGION_NOT_ALLOWED,
                         "the ARN's partition is %s, but %s belongs to %s", parsed.partition,
                         parsed.region, partition);
-    if (region != NULL && strcmp(parsed.region, region) != 0)
-        return kms_fail(err, KMS_E_REPLY_REGION, "asked was %s, the ARN is in %s", region,
-                        parsed.region);
     return KMS_OK;
 }
 
@@ -174,7 +174,7 @@ static bool host_in_region(const char *host, const region_row *region)
     return false;
 }
 
-static bool loopback_is(const char *host)
+bool kms_host_is_loopback(const char *host)
 {
     struct in_addr v4;
     struct in6_addr v6;
@@ -271,7 +271,7 @@ kms_status kms_residency_check_endpoint(const kms_residency *residency, const ch
 
     if (fault != NULL)
         return kms_fail(err, KMS_E_ENDPOINT_INVALID, "%s", fault);
-    loopback = loopback_is(parts.host);
+    loopback = kms_host_is_loopback(parts.host);
     if (!parts.https && !loopback)
         return kms_fail(err, KMS_E_ENDPOINT_INVALID, "http:// to %s, which is not loopback",
                         parts.host);

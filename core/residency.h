@@ -8,6 +8,8 @@
 #include "core/config.h"
 #include "core/error.h"
 
+#include <stdbool.h>
+
 typedef struct kms_residency kms_residency;
 
 /* From residency, allowed_regions and trusted_endpoints, all checked here.
@@ -20,7 +22,8 @@ kms_status kms_residency_check_region(const kms_residency *residency, const char
                                       kms_error *err);
 
 /* The region inside an ARN must be allowed, and must be `region` where that is not NULL.
- * Errors: KMS_E_KEY_ADDRESS, KMS_E_REGION_NOT_ALLOWED; KMS_E_REPLY_REGION for another than asked. */
+ * Errors: KMS_E_KEY_ADDRESS, KMS_E_REGION_NOT_ALLOWED; KMS_E_REPLY_REGION for another than asked.
+ */
 kms_status kms_residency_check_arn(const kms_residency *residency, const char *arn,
                                    const char *region, kms_error *err);
 
@@ -30,6 +33,9 @@ kms_status kms_residency_check_arn(const kms_residency *residency, const char *a
  * Errors: KMS_E_ENDPOINT_INVALID, KMS_E_ENDPOINT_NOT_ALLOWED. */
 kms_status kms_residency_check_endpoint(const kms_residency *residency, const char *url,
                                         const char *region, kms_error *err);
+
+/* True for localhost and the addresses of loopback, those of IPv6 in brackets. */
+bool kms_host_is_loopback(const char *host);
 
 /* Writes the region's own endpoint, "https://kms.REGION.amazonaws.com". region must be allowed. */
 void kms_residency_endpoint(const char *region, char *url, size_t size);

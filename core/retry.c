@@ -44,7 +44,7 @@ static const kms_exception exceptions[] = {
     { "ProvisionedThroughputExceededException",   KMS_E_THROTTLED,           KMS_RETRY_THROTTLED },
     { "EC2ThrottledException",                    KMS_E_THROTTLED,           KMS_RETRY_THROTTLED },
     /* identity */
-    { "AccessDeniedException",                    KMS_E_ACCESS_DENIED,       KMS_RETRY_NEVER },
+    { "AccessDeniedException",                    KMS_E_ACCESS_DENIED,       KMS_RETRY_SKEW },
     { "ExpiredTokenException",                    KMS_E_CREDENTIALS_EXPIRED, KMS_RETRY_EXPIRED },
     { "ExpiredToken",                             KMS_E_CREDENTIALS_EXPIRED, KMS_RETRY_EXPIRED },
     { "UnrecognizedClientException",              KMS_E_CREDENTIALS_INVALID, KMS_RETRY_NEVER },
@@ -66,6 +66,8 @@ static const kms_exception exceptions[] = {
 static const kms_exception too_many_requests = { NULL, KMS_E_THROTTLED,       KMS_RETRY_THROTTLED };
 static const kms_exception server_failure    = { NULL, KMS_E_SERVICE,         KMS_RETRY_TRANSIENT };
 static const kms_exception client_failure    = { NULL, KMS_E_REQUEST_REFUSED, KMS_RETRY_NEVER };
+/* A redirect above all: KMS sends none, and it is not followed. */
+static const kms_exception no_kms            = { NULL, KMS_E_REPLY_MALFORMED, KMS_RETRY_NEVER };
 /* clang-format on */
 
 const kms_exception *kms_exception_find(const char *name, long http_status)
@@ -77,13 +79,15 @@ const kms_exception *kms_exception_find(const char *name, long http_status)
         return &too_many_requests;
     if (http_status >= 500)
         return &server_failure;
-    return &client_failure;
+    return http_status >= 400 ? &client_failure : &no_kms;
 }
 
 kms_retry_class kms_retry_of_status(kms_status status)
 {
-    return status == KMS_E_UNREACHABLE || status == KMS_E_TIMEOUT ? KMS_RETRY_TRANSIENT
-                                                                  : KMS_RETRY_NEVER;
+    bool transient =
+        status == KMS_E_UNREACHABLE || status == KMS_E_TIMEOUT || status == KMS_E_TLS_HANDSHAKE;
+
+    return transient ? KMS_RETRY_TRANSIENT : KMS_RETRY_NEVER;
 }
 
 void kms_retry_quota_init(kms_retry_quota *quota)

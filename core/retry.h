@@ -14,7 +14,7 @@ typedef enum kms_retry_class {
     KMS_RETRY_TRANSIENT,
     KMS_RETRY_THROTTLED,
     KMS_RETRY_EXPIRED, /* once, after the credentials were fetched again */
-    KMS_RETRY_SKEW,    /* once, after the clock was corrected */
+    KMS_RETRY_SKEW,    /* once, and only where the clock was wrong and has been corrected */
 } kms_retry_class;
 
 /* One row of the table of AWS's exceptions. */

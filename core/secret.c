@@ -1,6 +1,5 @@
 #include "core/secret.h"
 
-#include <openssl/crypto.h>
 #include <string.h>
 
 kms_status kms_secret_reserve(kms_secret *secret, size_t cap, kms_error *err)
@@ -54,8 +53,6 @@ void kms_secret_move(kms_secret *to, kms_secret *from)
 
 void kms_secret_clear(kms_secret *secret)
 {
-    if (secret->data != NULL)
-        OPENSSL_cleanse(secret->data, secret->cap);
     kms_locked_free(secret->data);
     *secret = (kms_secret){0};
 }

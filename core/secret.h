@@ -38,8 +38,8 @@ static inline kms_bytes kms_secret_bytes(const kms_secret *secret)
 }
 
 /* Single blocks from the same pages, for structs that hold secrets. Zeroed; NULL when it fails.
- * kms_locked_free cleanses the block; NULL is allowed. */
+ * kms_locked_free cleanses them; NULL is allowed. */
 void *kms_locked_alloc(size_t size);
-void kms_locked_free(void *block);
+void kms_locked_free(void *bytes);
 
 #endif

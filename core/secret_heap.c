@@ -1,157 +1,163 @@
 /* Pages that are locked and left out of core files, cut into blocks of one size per region.
  * One mlock a block would cost a page and a system call for each 32-byte key, and OpenSSL's own
- * secure heap can only be set up once for the whole process, which is not ours to decide. */
+ * secure heap can only be set up once for the whole process, which is not ours to decide.
+ * Regions are a few pages each: an operation must fit into a RLIMIT_MEMLOCK of 64 KiB, which is all
+ * that many containers allow. */
 #include "core/secret_heap.h"
 #include "core/secret.h"
 
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define REGION_SIZE                                                                                \
-    ((size_t)64 * 1024) /* also the alignment: a block finds its region by masking */
-#define BLOCK_MIN  ((size_t)64)
-#define SHARED_MAX ((size_t)16 * 1024) /* larger blocks get a region of their own */
-#define CLASSES    9                   /* 64 bytes to 16 KiB in powers of two */
+#define BLOCK_MIN ((size_t)64)
+#define CLASSES   9       /* 64 bytes to 16 KiB in powers of two */
+#define RANK_NONE CLASSES /* larger blocks: a region of their own */
 
-typedef struct free_block {
-    struct free_block *next;
-} free_block;
+/* A block begins with its region, so that freeing needs no search; its bytes follow. */
+typedef struct block {
+    struct region *home;
+    struct block *next_free;
+    _Alignas(max_align_t) uint8_t bytes[];
+} block;
 
 typedef struct region {
-    struct region *next;
-    free_block *free;
+    struct region *next, *previous; /* in the list of its state */
+    block *free;
     size_t mapped; /* bytes, this header included */
-    size_t block;  /* bytes of one block */
+    size_t size;   /* bytes of one block */
     size_t used;   /* blocks in use */
+    int rank;
+    _Alignas(max_align_t) uint8_t blocks[];
 } region;
-
-#define HEADER_SIZE BLOCK_MIN
-_Static_assert(sizeof(region) <= HEADER_SIZE, "the region's header fits before its first block");
 
 /* One heap for the process: pages are a process-wide resource with a process-wide limit. */
 static struct {
     pthread_mutex_t mutex;
-    region *shared[CLASSES];
-    region *single;
-    size_t live; /* blocks in use in all regions */
+    region *open[CLASSES]; /* with room for another block */
+    region *full;          /* of all sizes */
+    size_t live;           /* blocks in use in all regions */
     bool unlocked_after_fork;
-} heap = {.mutex = PTHREAD_MUTEX_INITIALIZER};
+} heap = {.mutex = PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP};
+
+static void link_region(region **list, region *r)
+{
+    r->previous = NULL;
+    r->next = *list;
+    if (*list != NULL)
+        (*list)->previous = r;
+    *list = r;
+}
+
+static void unlink_region(region **list, region *r)
+{
+    if (r->next != NULL)
+        r->next->previous = r->previous;
+    if (r->previous != NULL)
+        r->previous->next = r->next;
+    else
+        *list = r->next;
+}
 
 static region *map_region(size_t size)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t wanted = (size + page - 1) / page * page;
-    size_t total = wanted + REGION_SIZE;
-    uint8_t *raw = mmap(NULL, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (raw == MAP_FAILED)
+    size_t mapped = (size + page - 1) / page * page;
+    region *r = mmap(NULL, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (r == MAP_FAILED)
         return NULL;
-
-    size_t lead = (REGION_SIZE - (uintptr_t)raw % REGION_SIZE) % REGION_SIZE;
-    if (lead != 0)
-        munmap(raw, lead);
-    if (total - lead > wanted)
-        munmap(raw + lead + wanted, total - lead - wanted);
-
-    region *r = (region *)(void *)(raw + lead);
-    if (mlock(r, wanted) != 0 || madvise(r, wanted, MADV_DONTDUMP) != 0) {
-        munmap(r, wanted);
+    if (mlock(r, mapped) != 0 || madvise(r, mapped, MADV_DONTDUMP) != 0) {
+        munmap(r, mapped);
         return NULL;
     }
-    r->mapped = wanted;
+    r->mapped = mapped;
     return r;
 }
 
-static void unmap_list(region **list)
+/* Gives back the regions that hold nothing. */
+static void unmap_empty(void)
 {
-    while (*list != NULL) {
-        region *r = *list;
-        *list = r->next;
-        munmap(r, r->mapped);
+    for (int rank = 0; rank < CLASSES; rank++) {
+        region *next;
+        for (region *r = heap.open[rank]; r != NULL; r = next) {
+            next = r->next;
+            if (r->used > 0)
+                continue;
+            unlink_region(&heap.open[rank], r);
+            munmap(r, r->mapped);
+        }
     }
 }
 
-static region *add_shared_region(int rank)
+/* A new region for blocks of size bytes, all of them free: at least one, else what fits on a page.
+ * Where the limit is reached, other sizes may have pages to spare. */
+static region *new_region(size_t size, int rank)
 {
-    region *r = map_region(REGION_SIZE);
+    size_t stride = sizeof(block) + size;
+    region *r = map_region(sizeof(region) + stride);
+
+    if (r == NULL) {
+        unmap_empty();
+        r = map_region(sizeof(region) + stride);
+    }
     if (r == NULL)
         return NULL;
-
-    r->block = BLOCK_MIN << rank;
-    uint8_t *first = (uint8_t *)r + HEADER_SIZE;
-    size_t count = (REGION_SIZE - HEADER_SIZE) / r->block;
-    for (size_t i = count; i-- > 0;) {
-        free_block *block = (free_block *)(void *)(first + i * r->block);
-        block->next = r->free;
-        r->free = block;
+    r->size = size;
+    r->rank = rank;
+    for (size_t i = rank == RANK_NONE ? 1 : (r->mapped - sizeof(region)) / stride; i-- > 0;) {
+        block *b = (block *)(void *)(r->blocks + i * stride);
+        b->home = r;
+        b->next_free = r->free;
+        r->free = b;
     }
-    r->next = heap.shared[rank];
-    heap.shared[rank] = r;
     return r;
 }
 
-static void *take_shared(size_t size)
+static void *take_block(size_t size)
 {
     int rank = 0;
-    while ((BLOCK_MIN << rank) < size)
+    region *r;
+
+    while (rank < CLASSES && (BLOCK_MIN << rank) < size)
         rank++;
-
-    region *r = heap.shared[rank];
-    while (r != NULL && r->free == NULL)
-        r = r->next;
-    if (r == NULL)
-        r = add_shared_region(rank);
-    if (r == NULL)
-        return NULL;
-
-    free_block *block = r->free;
-    r->free = block->next;
-    block->next = NULL;
-    r->used++;
-    return block;
-}
-
-static void *take_single(size_t size)
-{
-    region *r = map_region(HEADER_SIZE + size);
-    if (r == NULL)
-        return NULL;
-    r->block = size;
-    r->used = 1;
-    r->next = heap.single;
-    heap.single = r;
-    return (uint8_t *)r + HEADER_SIZE;
-}
-
-static void give_single(region *r)
-{
-    region **link = &heap.single;
-    while (*link != r)
-        link = &(*link)->next;
-    *link = r->next;
-    munmap(r, r->mapped);
-}
-
-static void give_block(void *memory)
-{
-    region *r = (region *)((uintptr_t)memory & ~(uintptr_t)(REGION_SIZE - 1));
-
-    OPENSSL_cleanse(memory, r->block);
-    if (r->block > SHARED_MAX) {
-        give_single(r);
+    r = rank < CLASSES ? heap.open[rank] : NULL;
+    if (r == NULL) {
+        r = new_region(rank < CLASSES ? BLOCK_MIN << rank : size, rank);
+        if (r == NULL)
+            return NULL;
     } else {
-        free_block *block = memory;
-        block->next = r->free;
-        r->free = block;
-        r->used--;
+        unlink_region(&heap.open[rank], r);
     }
+    block *b = r->free;
+    r->free = b->next_free;
+    r->used++;
+    link_region(r->free == NULL ? &heap.full : &heap.open[rank], r);
+    heap.live++;
+    return b->bytes;
+}
+
+static void give_block(block *b)
+{
+    region *r = b->home;
+
+    unlink_region(r->free == NULL ? &heap.full : &heap.open[r->rank], r);
+    b->next_free = r->free;
+    r->free = b;
+    r->used--;
+    if (r->rank == RANK_NONE)
+        munmap(r, r->mapped);
+    else
+        link_region(&heap.open[r->rank], r);
     /* A module that is unloaded leaves no locked pages behind. */
     if (--heap.live == 0)
-        for (int rank = 0; rank < CLASSES; rank++)
-            unmap_list(&heap.shared[rank]);
+        unmap_empty();
 }
 
 /* AddressSanitizer can't see into a heap of ours: under it each block is its own allocation, so
@@ -169,32 +175,33 @@ static void give_block(void *memory)
 
 void *kms_locked_alloc(size_t size)
 {
-    void *block = NULL;
+    void *bytes = NULL;
 
     if (KMS_HEAP_IS_MALLOC)
-        return OPENSSL_zalloc(size);
+        return size == 0 ? NULL : calloc(1, size);
     if (size == 0 || size > (size_t)1 << 30)
         return NULL;
 
     pthread_mutex_lock(&heap.mutex);
     if (!heap.unlocked_after_fork)
-        block = size <= SHARED_MAX ? take_shared(size) : take_single(size);
-    if (block != NULL)
-        heap.live++;
+        bytes = take_block(size);
     pthread_mutex_unlock(&heap.mutex);
-    return block;
+    return bytes;
 }
 
-void kms_locked_free(void *block)
+void kms_locked_free(void *bytes)
 {
-    if (block == NULL)
+    if (bytes == NULL)
         return;
     if (KMS_HEAP_IS_MALLOC) {
-        OPENSSL_free(block);
+        OPENSSL_cleanse(bytes, malloc_usable_size(bytes));
+        free(bytes);
         return;
     }
+    block *b = (block *)(void *)((uint8_t *)bytes - offsetof(block, bytes));
+    OPENSSL_cleanse(bytes, b->home->size);
     pthread_mutex_lock(&heap.mutex);
-    give_block(block);
+    give_block(b);
     pthread_mutex_unlock(&heap.mutex);
 }
 
@@ -214,9 +221,9 @@ static bool lock_again(const region *list)
 void kms_secret_heap_after_fork(int in_child)
 {
     if (in_child) {
-        bool locked = lock_again(heap.single);
+        bool locked = lock_again(heap.full);
         for (int rank = 0; rank < CLASSES; rank++)
-            locked = lock_again(heap.shared[rank]) && locked;
+            locked = lock_again(heap.open[rank]) && locked;
         heap.unlocked_after_fork = !locked;
     }
     pthread_mutex_unlock(&heap.mutex);

@@ -2,32 +2,30 @@
 
 #include "core/lock.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define HASH_SIZE     32
-#define CANONICAL_MAX ((size_t)20 * 1024) /* session tokens have up to about 16 KiB */
-#define SCOPE_MAX     128
+#define HASH_SIZE  ((size_t)32)
+#define HASH_BLOCK 64                /* of SHA-256, for HMAC */
+#define TEXT_MAX   (SCOPE_MAX + 160) /* of the string to sign */
+#define SCOPE_MAX  128
 
 /* The signing key's inputs; while they stay the same, so does the key. */
 typedef struct key_inputs {
     char day[9];
     char region[32];
     char service[16];
-    uint8_t secret_hash[HASH_SIZE];
 } key_inputs;
 
 struct kms_sigv4 {
     EVP_MD *sha256;
-    EVP_MAC *hmac;
     kms_lock lock;
-    key_inputs inputs;  /* of `keyed` */
-    EVP_MAC_CTX *keyed; /* HMAC with the signing key set, to be duplicated; NULL: none yet */
+    kms_secret key;    /* signing key; empty: none yet */
+    key_inputs inputs; /* of the key, with the secret access key that it was derived from */
+    kms_secret derived_from;
 };
 
 kms_status kms_sigv4_new(OSSL_LIB_CTX *libctx, kms_sigv4 **out, kms_error *err)
@@ -44,10 +42,9 @@ kms_status kms_sigv4_new(OSSL_LIB_CTX *libctx, kms_sigv4 **out, kms_error *err)
         return st;
     }
     signer->sha256 = EVP_MD_fetch(libctx, "SHA2-256", NULL);
-    signer->hmac = EVP_MAC_fetch(libctx, "HMAC", NULL);
-    if (signer->sha256 == NULL || signer->hmac == NULL) {
+    if (signer->sha256 == NULL) {
         kms_sigv4_free(signer);
-        return kms_fail(err, KMS_E_INTERNAL, "SHA-256 and HMAC are not available");
+        return kms_fail(err, KMS_E_INTERNAL, "SHA-256 is not available");
     }
     *out = signer;
     return KMS_OK;
@@ -57,8 +54,8 @@ void kms_sigv4_free(kms_sigv4 *signer)
 {
     if (signer == NULL)
         return;
-    EVP_MAC_CTX_free(signer->keyed);
-    EVP_MAC_free(signer->hmac);
+    kms_secret_clear(&signer->key);
+    kms_secret_clear(&signer->derived_from);
     EVP_MD_free(signer->sha256);
     kms_lock_destroy(&signer->lock);
     free(signer);
@@ -72,9 +69,34 @@ void kms_sigv4_date(time_t now, char date[KMS_SIGV4_DATE_SIZE])
     strftime(date, KMS_SIGV4_DATE_SIZE, "%Y%m%dT%H%M%SZ", &utc);
 }
 
-static bool sha256(const kms_sigv4 *signer, kms_bytes data, uint8_t out[HASH_SIZE])
+/* One signature in the making: its hashes share a context, and its HMACs a place in locked memory.
+ */
+typedef struct signing {
+    const EVP_MD *sha256;
+    EVP_MD_CTX *hash;
+    uint8_t *block; /* HASH_BLOCK + TEXT_MAX bytes */
+} signing;
+
+static kms_status begin(const kms_sigv4 *signer, signing *s, kms_error *err)
 {
-    return EVP_Digest(data.data, data.len, out, NULL, signer->sha256, NULL) == 1;
+    *s = (signing){.sha256 = signer->sha256, .hash = EVP_MD_CTX_new()};
+    if (s->hash == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "signature");
+    s->block = kms_locked_alloc(HASH_BLOCK + TEXT_MAX);
+    return s->block != NULL ? KMS_OK : kms_fail(err, KMS_E_MEMORY_LOCK, "signature");
+}
+
+static void end(signing *s)
+{
+    EVP_MD_CTX_free(s->hash);
+    kms_locked_free(s->block);
+}
+
+static bool sha256(signing *s, kms_bytes data, uint8_t out[HASH_SIZE])
+{
+    return EVP_DigestInit_ex2(s->hash, s->sha256, NULL) == 1 &&
+           EVP_DigestUpdate(s->hash, data.data, data.len) == 1 &&
+           EVP_DigestFinal_ex(s->hash, out, NULL) == 1;
 }
 
 static void to_hex(const uint8_t bytes[HASH_SIZE], char hex[2 * HASH_SIZE + 1])
@@ -116,118 +138,145 @@ static void add_signed_names(builder *b, const kms_sigv4_request *request)
     }
 }
 
-static bool canonical_hash(const kms_sigv4 *signer, const kms_sigv4_request *request,
-                           char hex[2 * HASH_SIZE + 1])
+/* Bytes of the canonical request, with its terminator: each header is there with its value, and
+ * its name once more in the list. */
+static size_t canonical_size(const kms_sigv4_request *request)
+{
+    size_t size = strlen("POST\n\n\n\n\n") + strlen(request->path) + 2 * HASH_SIZE + 1;
+
+    for (size_t i = 0; i < request->header_count; i++)
+        size += 2 * strlen(request->headers[i].name) + strlen(request->headers[i].value) +
+                strlen(":\n;");
+    return size;
+}
+
+static void add_canonical(builder *b, const kms_sigv4_request *request, const char *body_hash)
+{
+    add(b, "POST\n");
+    add(b, request->path);
+    add(b, "\n\n");
+    for (size_t i = 0; i < request->header_count; i++) {
+        add(b, request->headers[i].name);
+        add(b, ":");
+        add(b, request->headers[i].value);
+        add(b, "\n");
+    }
+    add(b, "\n");
+    add_signed_names(b, request);
+    add(b, "\n");
+    add(b, body_hash);
+}
+
+/* The canonical request holds the session token, so it is built in locked memory. */
+static kms_status canonical_hash(signing *s, const kms_sigv4_request *request,
+                                 char hex[2 * HASH_SIZE + 1], kms_error *err)
 {
     uint8_t hash[HASH_SIZE];
-    builder b = {.size = CANONICAL_MAX, .text = kms_locked_alloc(CANONICAL_MAX)};
-    bool ok = b.text != NULL && sha256(signer, request->body, hash);
+    kms_secret text = {0};
+    kms_status st = kms_secret_reserve(&text, canonical_size(request), err);
+    builder b = {.text = (char *)text.data, .size = text.cap};
+    bool ok = st == KMS_OK && sha256(s, request->body, hash);
 
     if (ok) {
         to_hex(hash, hex);
-        add(&b, "POST\n");
-        add(&b, request->path);
-        add(&b, "\n\n");
-        for (size_t i = 0; i < request->header_count; i++) {
-            add(&b, request->headers[i].name);
-            add(&b, ":");
-            add(&b, request->headers[i].value);
-            add(&b, "\n");
-        }
-        add(&b, "\n");
-        add_signed_names(&b, request);
-        add(&b, "\n");
-        add(&b, hex);
-        ok = !b.overflow && sha256(signer, (kms_bytes){(const uint8_t *)b.text, b.len}, hash);
+        add_canonical(&b, request, hex);
+        ok = !b.overflow && sha256(s, (kms_bytes){text.data, b.len}, hash);
         to_hex(hash, hex);
     }
-    kms_locked_free(b.text);
-    return ok;
+    kms_secret_clear(&text);
+    if (st == KMS_OK && !ok)
+        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be hashed");
+    return st;
 }
 
-static EVP_MAC_CTX *hmac_keyed(const kms_sigv4 *signer, const uint8_t *key, size_t len)
+/* out = HMAC-SHA-256(key, text) as RFC 2104 has it; out may be the key. Not by EVP_MAC, which costs
+ * three times as much a signature, most of it for copies of the key in ordinary memory. */
+static bool hmac(signing *s, kms_bytes key, const char *text, uint8_t out[HASH_SIZE])
 {
-    char digest[] = "SHA2-256";
-    const OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
-        OSSL_PARAM_construct_end(),
-    };
-    EVP_MAC_CTX *ctx = EVP_MAC_CTX_new(signer->hmac);
+    size_t len = strlen(text);
+    uint8_t *block = s->block;
 
-    if (ctx != NULL && EVP_MAC_init(ctx, key, len, params) != 1) {
-        EVP_MAC_CTX_free(ctx);
-        ctx = NULL;
-    }
-    return ctx;
+    if (len > TEXT_MAX)
+        return false;
+    memset(block, 0, HASH_BLOCK);
+    if (key.len <= HASH_BLOCK)
+        memcpy(block, key.data, key.len);
+    else if (!sha256(s, key, block))
+        return false;
+    for (size_t i = 0; i < HASH_BLOCK; i++)
+        block[i] ^= 0x36;
+    memcpy(block + HASH_BLOCK, text, len); /* NOLINT(bugprone-not-null-terminated-result) */
+    if (!sha256(s, (kms_bytes){block, HASH_BLOCK + len}, out))
+        return false;
+    for (size_t i = 0; i < HASH_BLOCK; i++)
+        block[i] ^= 0x36 ^ 0x5c;
+    memcpy(block + HASH_BLOCK, out, HASH_SIZE);
+    return sha256(s, (kms_bytes){block, HASH_BLOCK + HASH_SIZE}, out);
 }
 
-static bool hmac_finish(EVP_MAC_CTX *ctx, const char *text, uint8_t out[HASH_SIZE])
+static kms_status derive(signing *s, const key_inputs *inputs, kms_bytes secret,
+                         uint8_t key[HASH_SIZE], kms_error *err)
 {
-    size_t len = 0;
-
-    return EVP_MAC_update(ctx, (const uint8_t *)text, strlen(text)) == 1 &&
-           EVP_MAC_final(ctx, out, &len, HASH_SIZE) == 1 && len == HASH_SIZE;
-}
-
-/* key = HMAC(key, text) */
-static bool hmac_step(const kms_sigv4 *signer, const uint8_t *key, size_t key_len, const char *text,
-                      uint8_t out[HASH_SIZE])
-{
-    EVP_MAC_CTX *ctx = hmac_keyed(signer, key, key_len);
-    bool ok = ctx != NULL && hmac_finish(ctx, text, out);
-
-    EVP_MAC_CTX_free(ctx);
-    return ok;
-}
-
-static EVP_MAC_CTX *derive(const kms_sigv4 *signer, const key_inputs *inputs,
-                           const kms_credentials *credentials)
-{
+    const char *const steps[] = {inputs->region, inputs->service, "aws4_request"};
     kms_secret first = {0};
-    uint8_t key[HASH_SIZE];
-    EVP_MAC_CTX *keyed = NULL;
+    kms_status st = kms_secret_copy(&first, (kms_bytes){(const uint8_t *)"AWS4", 4}, err);
+    bool ok;
 
-    if (kms_secret_copy(&first, (kms_bytes){(const uint8_t *)"AWS4", 4}, NULL) == KMS_OK &&
-        kms_secret_append(&first, kms_secret_bytes(&credentials->secret_access_key), NULL) ==
-            KMS_OK &&
-        hmac_step(signer, first.data, first.len, inputs->day, key) &&
-        hmac_step(signer, key, sizeof(key), inputs->region, key) &&
-        hmac_step(signer, key, sizeof(key), inputs->service, key) &&
-        hmac_step(signer, key, sizeof(key), "aws4_request", key))
-        keyed = hmac_keyed(signer, key, sizeof(key));
-    OPENSSL_cleanse(key, sizeof(key));
+    if (st == KMS_OK)
+        st = kms_secret_append(&first, secret, err);
+    ok = st == KMS_OK && hmac(s, kms_secret_bytes(&first), inputs->day, key);
+    for (size_t i = 0; ok && i < sizeof(steps) / sizeof(steps[0]); i++)
+        ok = hmac(s, (kms_bytes){key, HASH_SIZE}, steps[i], key);
     kms_secret_clear(&first);
-    return keyed;
+    if (st == KMS_OK && !ok)
+        st = kms_fail(err, KMS_E_INTERNAL, "the signing key can't be derived");
+    return st;
 }
 
-/* A context with the signing key set: a copy of the kept one, or derived anew and then kept. */
-static EVP_MAC_CTX *signing_context(kms_sigv4 *signer, const key_inputs *inputs,
-                                    const kms_credentials *credentials)
+static bool is_known(const kms_sigv4 *signer, const key_inputs *inputs, kms_bytes secret)
 {
-    EVP_MAC_CTX *ctx = NULL, *fresh, *old = NULL;
-
-    kms_lock_take(&signer->lock);
-    if (signer->keyed != NULL && CRYPTO_memcmp(inputs, &signer->inputs, sizeof(*inputs)) == 0)
-        ctx = EVP_MAC_CTX_dup(signer->keyed);
-    kms_lock_give(&signer->lock);
-    if (ctx != NULL)
-        return ctx;
-
-    fresh = derive(signer, inputs, credentials);
-    if (fresh == NULL)
-        return NULL;
-    ctx = EVP_MAC_CTX_dup(fresh);
-    kms_lock_take(&signer->lock);
-    old = signer->keyed;
-    signer->keyed = fresh;
-    signer->inputs = *inputs;
-    kms_lock_give(&signer->lock);
-    EVP_MAC_CTX_free(old);
-    return ctx;
+    return signer->key.len > 0 && signer->derived_from.len == secret.len &&
+           CRYPTO_memcmp(signer->derived_from.data, secret.data, secret.len) == 0 &&
+           memcmp(inputs, &signer->inputs, sizeof(*inputs)) == 0;
 }
 
-static bool fill_inputs(const kms_sigv4 *signer, const kms_sigv4_request *request,
-                        const kms_credentials *credentials, key_inputs *inputs)
+/* A copy of the signing key: the kept one, or one derived anew and then kept. */
+static kms_status signing_key(kms_sigv4 *signer, signing *s, const key_inputs *inputs,
+                              kms_bytes secret, kms_secret *key, kms_error *err)
+{
+    kms_secret kept = {0}, derived_from = {0};
+    bool known;
+    kms_status st = kms_secret_reserve(key, HASH_SIZE, err);
+
+    if (st != KMS_OK)
+        return st;
+    key->len = HASH_SIZE;
+    kms_lock_take(&signer->lock);
+    known = is_known(signer, inputs, secret);
+    if (known)
+        memcpy(key->data, signer->key.data, HASH_SIZE);
+    kms_lock_give(&signer->lock);
+    if (known)
+        return KMS_OK;
+
+    st = derive(s, inputs, secret, key->data, err);
+    if (st == KMS_OK)
+        st = kms_secret_copy(&kept, kms_secret_bytes(key), err);
+    if (st == KMS_OK)
+        st = kms_secret_copy(&derived_from, secret, err);
+    if (st == KMS_OK) {
+        kms_lock_take(&signer->lock);
+        kms_secret_move(&signer->key, &kept);
+        kms_secret_move(&signer->derived_from, &derived_from);
+        signer->inputs = *inputs;
+        kms_lock_give(&signer->lock);
+    }
+    kms_secret_clear(&kept);
+    kms_secret_clear(&derived_from);
+    return st;
+}
+
+static bool fill_inputs(const kms_sigv4_request *request, key_inputs *inputs)
 {
     *inputs = (key_inputs){0};
     if (strlen(request->date) != KMS_SIGV4_DATE_SIZE - 1 ||
@@ -235,43 +284,60 @@ static bool fill_inputs(const kms_sigv4 *signer, const kms_sigv4_request *reques
         strlen(request->service) >= sizeof(inputs->service))
         return false;
     memcpy(inputs->day, request->date, 8);
-    strcpy(inputs->region, request->region);
-    strcpy(inputs->service, request->service);
-    return sha256(signer, kms_secret_bytes(&credentials->secret_access_key), inputs->secret_hash);
+    memcpy(inputs->region, request->region, strlen(request->region));
+    memcpy(inputs->service, request->service, strlen(request->service));
+    return true;
 }
 
-static bool sign_text(kms_sigv4 *signer, const key_inputs *inputs,
-                      const kms_credentials *credentials, const char *text,
-                      char hex[2 * HASH_SIZE + 1])
+/* hex: in, the hash of the canonical request; out, the signature. */
+static kms_status sign_hash(kms_sigv4 *signer, signing *s, const key_inputs *inputs,
+                            const char *scope, const char *date, kms_bytes secret,
+                            char hex[2 * HASH_SIZE + 1], kms_error *err)
 {
+    char text[TEXT_MAX];
     uint8_t signature[HASH_SIZE];
-    EVP_MAC_CTX *ctx = signing_context(signer, inputs, credentials);
-    bool ok = ctx != NULL && hmac_finish(ctx, text, signature);
+    builder b = {.text = text, .size = sizeof(text)};
+    kms_secret key = {0};
+    kms_status st = signing_key(signer, s, inputs, secret, &key, err);
 
-    EVP_MAC_CTX_free(ctx);
-    if (ok)
+    add(&b, "AWS4-HMAC-SHA256\n");
+    add(&b, date);
+    add(&b, "\n");
+    add(&b, scope);
+    add(&b, "\n");
+    add(&b, hex);
+    if (st == KMS_OK && !hmac(s, kms_secret_bytes(&key), text, signature))
+        st = kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
+    if (st == KMS_OK)
         to_hex(signature, hex);
-    return ok;
+    kms_secret_clear(&key);
+    return st;
 }
 
 kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
                           const kms_credentials *credentials,
+                          /* NOLINTNEXTLINE(readability-non-const-parameter): the builder writes */
                           char authorization[KMS_SIGV4_AUTHORIZATION_MAX], kms_error *err)
 {
-    char hex[2 * HASH_SIZE + 1];
-    char scope[SCOPE_MAX], text[SCOPE_MAX + 160];
+    char hex[2 * HASH_SIZE + 1], scope[SCOPE_MAX];
     key_inputs inputs;
     builder b = {.text = authorization, .size = KMS_SIGV4_AUTHORIZATION_MAX};
+    signing s;
+    kms_status st;
 
-    if (!fill_inputs(signer, request, credentials, &inputs) ||
-        !canonical_hash(signer, request, hex))
-        return kms_fail(err, KMS_E_ARGUMENT, "the request's headers can't be signed");
-
+    if (!fill_inputs(request, &inputs))
+        return kms_fail(err, KMS_E_ARGUMENT, "date, region or service can't be signed");
     snprintf(scope, sizeof(scope), "%s/%s/%s/aws4_request", inputs.day, inputs.region,
              inputs.service);
-    snprintf(text, sizeof(text), "AWS4-HMAC-SHA256\n%s\n%s\n%s", request->date, scope, hex);
-    if (!sign_text(signer, &inputs, credentials, text, hex))
-        return kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
+    st = begin(signer, &s, err);
+    if (st == KMS_OK)
+        st = canonical_hash(&s, request, hex, err);
+    if (st == KMS_OK)
+        st = sign_hash(signer, &s, &inputs, scope, request->date,
+                       kms_secret_bytes(&credentials->secret_access_key), hex, err);
+    end(&s);
+    if (st != KMS_OK)
+        return st;
 
     add(&b, "AWS4-HMAC-SHA256 Credential=");
     add(&b, credentials->access_key_id);
@@ -282,6 +348,6 @@ kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
     add(&b, ", Signature=");
     add(&b, hex);
     if (b.overflow)
-        return kms_fail(err, KMS_E_CREDENTIALS_INVALID, "the access key id is too long");
+        return kms_fail(err, KMS_E_ARGUMENT, "more headers than can be signed");
     return KMS_OK;
 }

@@ -40,7 +40,7 @@ void kms_sigv4_free(kms_sigv4 *signer);
 void kms_sigv4_date(time_t now, char date[KMS_SIGV4_DATE_SIZE]);
 
 /* Signs a POST and writes the value of its Authorization header.
- * Errors: KMS_E_ARGUMENT (too many or too long headers), KMS_E_INTERNAL. */
+ * Errors: KMS_E_ARGUMENT (too many headers), KMS_E_MEMORY_LOCK, KMS_E_INTERNAL. */
 kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
                           const kms_credentials *credentials,
                           char authorization[KMS_SIGV4_AUTHORIZATION_MAX], kms_error *err);

@@ -4,6 +4,7 @@
  * A configuration that is refused does not fail the making: while OpenSSL loads openssl.cnf it
  * drops such errors, and a program would then hear no more than that there is no scheme "kms".
  * Instead each use of the provider is refused, with the reason. */
+#include "core/exit.h"
 #include "include/kms/kms_provider.h"
 #include "provider/provider.h"
 
@@ -120,29 +121,14 @@ static const OSSL_ITEM *get_reason_strings(void *provider)
 }
 
 /* Teardown also runs inside OPENSSL_cleanup at process exit, when libssl may have been shut down
- * already: then nothing of libcurl is called, and the kernel closes the sockets. libcrypto
- * registers its cleanup before it loads any provider, so this handler, registered later, runs
- * earlier. The module is linked to stay mapped (-z nodelete), so the handler is there whatever is
- * unloaded. */
-static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
-static atomic_bool process_ends;
+ * already: then nothing of libcurl is called, and the kernel closes the sockets. */
 static kms_provider *abandoned; /* keeps what exit leaves reachable, so that leak checkers see it */
-
-static void note_exit(void)
-{
-    atomic_store(&process_ends, true);
-}
-
-static void register_exit(void)
-{
-    atexit(note_exit);
-}
 
 static void teardown(void *data)
 {
     kms_provider *provider = data;
 
-    if (provider->client != NULL && atomic_load(&process_ends)) {
+    if (provider->client != NULL && kms_exit_has_begun()) {
         kms_client_abandon(provider->client);
         provider->next = abandoned;
         abandoned = provider;
@@ -212,9 +198,10 @@ __attribute__((visibility("default"))) int OSSL_provider_init(const OSSL_CORE_HA
     section settings = {.handle = handle};
     kms_config_given given = {.lookup = lookup, .arg = &settings};
 
-    if (provider == NULL)
+    if (provider == NULL || !kms_exit_watch()) {
+        free(provider);
         return 0;
-    pthread_once(&exit_once, register_exit);
+    }
     provider->handle = handle;
     take_upcalls(provider, &settings, in);
     kms_client_open(&given, &provider->client, &provider->fault);

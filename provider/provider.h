@@ -6,7 +6,6 @@
 
 #include <openssl/core.h>
 #include <openssl/core_dispatch.h>
-#include <pthread.h>
 #include <stdatomic.h>
 
 /* One for each library context that the provider is loaded into. */

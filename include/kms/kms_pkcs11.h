@@ -3,11 +3,10 @@
 #ifndef KMS_PKCS11_H
 #define KMS_PKCS11_H
 
-/* Wraps and unwraps data keys under a KMS key: C_WrapKey, C_UnwrapKey. AES keys, and generic secrets
- * of 1 to 4096 bytes.
- * Parameter: the encryption context as a JSON object of strings in UTF-8, without terminator, for
- * example {"dataType":"credentials","operationId":"op-1"}. No parameter: the [context] section of
- * kms.conf. The same context is needed for unwrapping.
+/* Wraps and unwraps data keys under a KMS key: C_WrapKey, C_UnwrapKey. AES keys, and generic
+ * secrets of 1 to 4096 bytes. Parameter: the encryption context as a JSON object of strings in
+ * UTF-8, without terminator, for example {"dataType":"credentials","operationId":"op-1"}. No
+ * parameter: the [context] section of kms.conf. The same context is needed for unwrapping.
  * C_WrapKey without a buffer answers 6144, the most that KMS gives, and makes no request. */
 #define CKM_KMS_WRAP (CKM_VENDOR_DEFINED | 0x4B4D5301UL) /* 0xCB4D5301 */
 

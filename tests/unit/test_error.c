@@ -111,6 +111,21 @@ static void the_text_has_sentence_detail_remedy_and_request(void **state)
     }
 }
 
+static void what_others_sent_can_not_drive_a_terminal(void **state)
+{
+    kms_error err = {.status = KMS_E_REQUEST_REFUSED,
+                     .detail = "a\nb\x1b[2Jc",
+                     .exception = "X\x1b[31m",
+                     .request_id = "id\r\n\x7f"};
+    char text[KMS_ERROR_TEXT_MAX];
+
+    (void)state;
+    kms_error_text(&err, text, sizeof(text));
+    for (const char *c = text; *c != '\0'; c++)
+        assert_true((unsigned char)*c >= 0x20 && *c != 0x7f);
+    assert_non_null(strstr(text, "a b [2Jc"));
+}
+
 static void a_small_buffer_holds_a_cut_text(void **state)
 {
     const kms_error err = {.status = KMS_E_SERVICE, .detail = "d"};
@@ -171,6 +186,7 @@ int main(void)
         cmocka_unit_test(fail_takes_its_own_detail_as_argument),
         cmocka_unit_test(a_long_detail_is_cut_between_characters),
         cmocka_unit_test(the_text_has_sentence_detail_remedy_and_request),
+        cmocka_unit_test(what_others_sent_can_not_drive_a_terminal),
         cmocka_unit_test(a_small_buffer_holds_a_cut_text),
         cmocka_unit_test(the_longest_texts_fit),
         cmocka_unit_test(every_error_is_documented),

@@ -87,15 +87,15 @@ static void an_absent_secret_member_leaves_nothing(void **state)
 static void what_is_not_one_object_is_refused(void **state)
 {
     char deep[256];
-    static const char *const bodies[] = {"[]", "1", "null", "{", "{\"a\":}", "<html>", "\"x\""};
+    static const char *const bodies[] = {
+        "[]",     "1",     "null", "{",          "{\"a\":}",
+        "<html>", "\"x\"", "{}{}", "{\"a\":1}x", "{\"KeyId\":\"k\\u0000x\"}",
+        "   "};
 
     (void)state;
-    memset(deep, '\0', sizeof(deep));
-    for (int i = 0; i < 40; i++)
-        strcat(deep, "{\"a\":");
-    strcat(deep, "1");
-    for (int i = 0; i < 40; i++)
-        strcat(deep, "}");
+    for (size_t i = 0; i < 40; i++)
+        snprintf(deep + 5 * i, 6, "{\"a\":");
+    snprintf(deep + 200, sizeof(deep) - 200, "1%.40s", "}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}}");
     for (size_t i = 0; i <= sizeof(bodies) / sizeof(bodies[0]); i++) {
         const char *body = i < sizeof(bodies) / sizeof(bodies[0]) ? bodies[i] : deep;
         cJSON *json = NULL;
@@ -103,6 +103,57 @@ static void what_is_not_one_object_is_refused(void **state)
         assert_int_equal(kms_json_parse(bytes, &json, NULL), KMS_E_REPLY_MALFORMED);
         assert_null(json);
     }
+}
+
+static void a_name_that_is_there_twice_is_refused(void **state)
+{
+    static const struct {
+        const char *body;
+        kms_status status;
+    } rows[] = {
+        {"{\"KeyId\":\"a\",\"KeyId\":\"b\"}", KMS_E_REPLY_MALFORMED},
+        {"{\"K\":{\"Arn\":\"a\",\"X\":1,\"Arn\":\"a\"}}", KMS_E_REPLY_MALFORMED},
+        {"{\"L\":[{\"Arn\":\"a\",\"Arn\":\"b\"}]}", KMS_E_REPLY_MALFORMED},
+        {"{\"KeyId\":\"a\",\"keyId\":\"b\"}", KMS_OK},
+        {"{\"L\":[{\"Arn\":\"a\"},{\"Arn\":\"b\"}]}", KMS_OK},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cJSON *json = NULL;
+        kms_bytes body = {(const uint8_t *)rows[i].body, strlen(rows[i].body)};
+        assert_int_equal(kms_json_parse(body, &json, NULL), rows[i].status);
+        cJSON_Delete(json);
+    }
+}
+
+static void objects_with_absurdly_many_names_are_refused(void **state)
+{
+    char body[8192] = "{";
+    cJSON *json = NULL;
+
+    (void)state;
+    for (int i = 0; i <= KMS_JSON_MEMBERS_MAX; i++)
+        snprintf(body + strlen(body), sizeof(body) - strlen(body), "%s\"m%d\":1", i ? "," : "", i);
+    snprintf(body + strlen(body), sizeof(body) - strlen(body), "}");
+    assert_int_equal(kms_json_parse((kms_bytes){(const uint8_t *)body, strlen(body)}, &json, NULL),
+                     KMS_E_REPLY_MALFORMED);
+    assert_null(json);
+}
+
+static void numbers_out_of_range_are_as_good_as_absent(void **state)
+{
+    static const char body[] = "{\"a\":90,\"b\":1e300,\"c\":-1,\"d\":\"90\"}";
+    cJSON *json = NULL;
+
+    (void)state;
+    assert_int_equal(
+        kms_json_parse((kms_bytes){(const uint8_t *)body, sizeof(body) - 1}, &json, NULL), KMS_OK);
+    assert_true(kms_json_number(json, "a", 7, 0, 100) == 90);
+    assert_true(kms_json_number(json, "b", 7, 0, 100) == 7);
+    assert_true(kms_json_number(json, "c", 7, 0, 100) == 7);
+    assert_true(kms_json_number(json, "d", 7, 0, 100) == 7);
+    cJSON_Delete(json);
 }
 
 static void an_empty_body_is_an_empty_object(void **state)
@@ -141,8 +192,8 @@ static void a_request_keeps_its_secret_out_of_the_json_heap(void **state)
     kms_secret base64 = {0}, printed = {0};
 
     (void)state;
-    assert_int_equal(kms_json_add_secret(json, "Plaintext",
-                                         (kms_bytes){(const uint8_t *)"hello", 5}, &base64, NULL),
+    assert_int_equal(kms_json_add_bytes(json, "Plaintext", (kms_bytes){(const uint8_t *)"hello", 5},
+                                        &base64, NULL),
                      KMS_OK);
     assert_ptr_equal(kms_json_string(json, "Plaintext"), base64.data);
     assert_int_equal(kms_json_print(json, &printed, NULL), KMS_OK);
@@ -161,6 +212,9 @@ int main(void)
         cmocka_unit_test(a_secret_member_that_is_wrong_is_refused),
         cmocka_unit_test(an_absent_secret_member_leaves_nothing),
         cmocka_unit_test(what_is_not_one_object_is_refused),
+        cmocka_unit_test(a_name_that_is_there_twice_is_refused),
+        cmocka_unit_test(objects_with_absurdly_many_names_are_refused),
+        cmocka_unit_test(numbers_out_of_range_are_as_good_as_absent),
         cmocka_unit_test(an_empty_body_is_an_empty_object),
         cmocka_unit_test(members_are_read_with_case),
         cmocka_unit_test(a_request_keeps_its_secret_out_of_the_json_heap),

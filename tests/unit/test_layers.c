@@ -6,14 +6,15 @@
 /* The parts of core from the bottom up: a part may include itself and what stands above it here.
  * One line is one layer, in which parts may know one another. */
 static const char *const layers[] = {
-    "error error_table bytes",
+    "error error_table bytes limits",
     "config config_table",
-    "arn context",
-    "address residency log",
     "secret secret_heap",
+    "arn json",
+    "context",
+    "address residency log",
     "lock libctx exit",
     "credentials",
-    "json endpoint",
+    "endpoint",
     "sigv4 http",
     "retry call",
     "kms",

@@ -3,6 +3,7 @@
 #include "core/log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -130,6 +131,28 @@ static void a_file_is_made_for_its_owner_and_appended_to(void **state)
     kms_config_free(config);
 }
 
+static void a_symbolic_link_is_not_followed(void **state)
+{
+    char folder[] = "/tmp/kms-log-XXXXXX", link_path[64], victim[64], setting[128];
+    struct stat info;
+
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(victim, sizeof(victim), "%s/victim", folder);
+    snprintf(link_path, sizeof(link_path), "%s/log", folder);
+    snprintf(setting, sizeof(setting), "log = %s\n", link_path);
+    close(open(victim, O_WRONLY | O_CREAT, 0600));
+    assert_int_equal(symlink(victim, link_path), 0);
+    kms_config *config = config_from(setting);
+    kms_log_error(config, "C_Sign", &example);
+    assert_int_equal(stat(victim, &info), 0);
+    assert_int_equal(info.st_size, 0);
+    kms_config_free(config);
+    unlink(link_path);
+    unlink(victim);
+    rmdir(folder);
+}
+
 static void *write_lines(void *config)
 {
     for (int i = 0; i < LINES; i++)
@@ -196,6 +219,7 @@ int main(void)
         cmocka_unit_test(control_characters_become_blanks),
         cmocka_unit_test(the_longest_message_is_one_whole_line),
         cmocka_unit_test(a_file_is_made_for_its_owner_and_appended_to),
+        cmocka_unit_test(a_symbolic_link_is_not_followed),
         cmocka_unit_test(lines_of_threads_do_not_mix),
         cmocka_unit_test(failure_to_write_is_ignored),
         cmocka_unit_test(a_closed_pipe_does_not_kill_the_process),

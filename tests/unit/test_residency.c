@@ -143,7 +143,7 @@ static void arns_are_checked_with_region_and_partition(void **state)
         {"arn:aws:kms:eu-west-1:" ACCOUNT ":key/" UUID, "eu-west-3", KMS_E_REPLY_REGION},
         {"arn:aws:kms:us-east-1:" ACCOUNT ":key/" UUID, NULL, KMS_E_REGION_NOT_ALLOWED},
         {"arn:aws:kms:us-east-1:" ACCOUNT ":key/" UUID, "us-east-1", KMS_E_REGION_NOT_ALLOWED},
-        {"arn:aws:kms:us-east-1:" ACCOUNT ":key/" UUID, "eu-west-1", KMS_E_REGION_NOT_ALLOWED},
+        {"arn:aws:kms:us-east-1:" ACCOUNT ":key/" UUID, "eu-west-1", KMS_E_REPLY_REGION},
         {"arn:aws:kms:eu-west-2:" ACCOUNT ":key/" UUID, NULL, KMS_E_REGION_NOT_ALLOWED},
         {"arn:aws-eusc:kms:eu-west-1:" ACCOUNT ":key/" UUID, NULL, KMS_E_REGION_NOT_ALLOWED},
         {"arn:aws:kms:eusc-de-east-1:" ACCOUNT ":key/" UUID, NULL, KMS_E_REGION_NOT_ALLOWED},

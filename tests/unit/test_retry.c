@@ -17,12 +17,14 @@ static void exceptions_are_classified_by_name_not_by_status(void **state)
         {"InvalidCiphertextException", 400, KMS_E_CONTEXT_MISMATCH, KMS_RETRY_NEVER},
         {"ExpiredTokenException", 400, KMS_E_CREDENTIALS_EXPIRED, KMS_RETRY_EXPIRED},
         {"InvalidSignatureException", 400, KMS_E_SIGNATURE, KMS_RETRY_SKEW},
-        {"AccessDeniedException", 400, KMS_E_ACCESS_DENIED, KMS_RETRY_NEVER},
+        {"AccessDeniedException", 400, KMS_E_ACCESS_DENIED, KMS_RETRY_SKEW},
         {"NobodyKnowsException", 400, KMS_E_REQUEST_REFUSED, KMS_RETRY_NEVER},
         {"NobodyKnowsException", 503, KMS_E_SERVICE, KMS_RETRY_TRANSIENT},
         {NULL, 502, KMS_E_SERVICE, KMS_RETRY_TRANSIENT},
         {NULL, 429, KMS_E_THROTTLED, KMS_RETRY_THROTTLED},
         {NULL, 403, KMS_E_REQUEST_REFUSED, KMS_RETRY_NEVER},
+        {NULL, 307, KMS_E_REPLY_MALFORMED, KMS_RETRY_NEVER},
+        {NULL, 204, KMS_E_REPLY_MALFORMED, KMS_RETRY_NEVER},
     };
 
     (void)state;
@@ -33,11 +35,12 @@ static void exceptions_are_classified_by_name_not_by_status(void **state)
     }
 }
 
-static void no_answer_is_transient_but_bad_tls_is_final(void **state)
+static void no_answer_is_transient_but_a_bad_certificate_is_final(void **state)
 {
     (void)state;
     assert_int_equal(kms_retry_of_status(KMS_E_UNREACHABLE), KMS_RETRY_TRANSIENT);
     assert_int_equal(kms_retry_of_status(KMS_E_TIMEOUT), KMS_RETRY_TRANSIENT);
+    assert_int_equal(kms_retry_of_status(KMS_E_TLS_HANDSHAKE), KMS_RETRY_TRANSIENT);
     assert_int_equal(kms_retry_of_status(KMS_E_TLS), KMS_RETRY_NEVER);
     assert_int_equal(kms_retry_of_status(KMS_E_REPLY_TOO_LARGE), KMS_RETRY_NEVER);
 }
@@ -79,7 +82,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exceptions_are_classified_by_name_not_by_status),
-        cmocka_unit_test(no_answer_is_transient_but_bad_tls_is_final),
+        cmocka_unit_test(no_answer_is_transient_but_a_bad_certificate_is_final),
         cmocka_unit_test(delays_double_and_stay_below_twenty_seconds),
         cmocka_unit_test(the_servers_hint_is_honoured_within_bounds),
         cmocka_unit_test(the_quota_runs_dry_and_fills_with_success),

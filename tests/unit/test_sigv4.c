@@ -102,21 +102,41 @@ static void the_kept_signing_key_follows_secret_region_and_day(void **state)
     kms_credentials_clear(&b);
 }
 
-static void oversized_headers_are_refused(void **state)
+static void more_headers_than_fit_are_refused(void **state)
 {
     kms_credentials c = credentials("AKIDEXAMPLE", EXAMPLE_SECRET);
     kms_sigv4_request request = example();
     char authorization[KMS_SIGV4_AUTHORIZATION_MAX];
-    char *huge = malloc(100000);
-    kms_sigv4_header header = {"host", huge};
+    kms_sigv4_header headers[100];
 
     (void)state;
-    memset(huge, 'x', 99999);
-    huge[99999] = '\0';
+    for (size_t i = 0; i < 100; i++)
+        headers[i] = (kms_sigv4_header){"x-amz-header", "value"};
+    request.headers = headers;
+    request.header_count = 100;
+    assert_int_equal(kms_sigv4_sign(signer, &request, &c, authorization, NULL), KMS_E_ARGUMENT);
+    kms_credentials_clear(&c);
+}
+
+static void every_byte_of_a_long_session_token_counts(void **state)
+{
+    kms_credentials c = credentials("AKIDEXAMPLE", EXAMPLE_SECRET);
+    kms_sigv4_request request = example();
+    char first[KMS_SIGV4_AUTHORIZATION_MAX], other[KMS_SIGV4_AUTHORIZATION_MAX];
+    char *token = malloc(60001);
+    kms_sigv4_header header = {"x-amz-security-token", token};
+
+    (void)state;
+    assert_non_null(token);
+    memset(token, 'x', 60000);
+    token[60000] = '\0';
     request.headers = &header;
     request.header_count = 1;
-    assert_int_equal(kms_sigv4_sign(signer, &request, &c, authorization, NULL), KMS_E_ARGUMENT);
-    free(huge);
+    assert_int_equal(kms_sigv4_sign(signer, &request, &c, first, NULL), KMS_OK);
+    token[59999] = 'y';
+    assert_int_equal(kms_sigv4_sign(signer, &request, &c, other, NULL), KMS_OK);
+    assert_string_not_equal(first, other);
+    free(token);
     kms_credentials_clear(&c);
 }
 
@@ -155,7 +175,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_known_example_gets_the_known_signature),
         cmocka_unit_test(the_kept_signing_key_follows_secret_region_and_day),
-        cmocka_unit_test(oversized_headers_are_refused),
+        cmocka_unit_test(more_headers_than_fit_are_refused),
+        cmocka_unit_test(every_byte_of_a_long_session_token_counts),
         cmocka_unit_test(threads_with_different_secrets_do_not_mix),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
