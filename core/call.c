@@ -229,7 +229,7 @@ static kms_status failed_reply(call *c)
                  message_len > 0 ? ": " : "", message_len, message != NULL ? message : "",
                  name[0] != '\0' ? name : "no exception name", c->http.status);
     if (c->err != NULL)
-        snprintf(c->err->exception, sizeof(c->err->exception), "%s", name);
+        kms_text_copy(c->err->exception, sizeof(c->err->exception), name);
     cJSON_Delete(body);
     return st;
 }
@@ -283,7 +283,7 @@ static kms_status attempt(call *c, kms_reply *reply)
     if (st == KMS_OK)
         st = kms_json_parse(kms_secret_bytes(&c->http.body), &reply->json, c->err);
     if (st != KMS_OK && c->err != NULL)
-        snprintf(c->err->request_id, sizeof(c->err->request_id), "%s", c->http.request_id);
+        kms_text_copy(c->err->request_id, sizeof(c->err->request_id), c->http.request_id);
     return st;
 }
 
@@ -365,7 +365,7 @@ kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char
     }
     if (st == KMS_OK) {
         kms_retry_quota_give(&caller->quota, taken);
-        snprintf(reply->request_id, sizeof(reply->request_id), "%s", c.http.request_id);
+        kms_text_copy(reply->request_id, sizeof(reply->request_id), c.http.request_id);
     } else {
         kms_reply_clear(reply);
     }

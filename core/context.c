@@ -63,6 +63,16 @@ static bool control_is(unsigned long character)
     return character < 0x20 || (character >= 0x7f && character < 0xa0);
 }
 
+/* Reads one character of UTF-8 and returns its bytes; 0 or less: it is none. */
+static int next_character(const unsigned char *text, size_t left, unsigned long *character)
+{
+    if (*text < 0x80) { /* ASCII, as nearly all contexts are */
+        *character = *text;
+        return 1;
+    }
+    return UTF8_getc(text, (int)left, character);
+}
+
 /* What is wrong with a text that must be UTF-8 without control characters, or NULL. */
 static const char *text_fault(const char *text)
 {
@@ -73,7 +83,7 @@ static const char *text_fault(const char *text)
         return NULL; /* the size is the fault, and refused as such */
     while (left > 0) {
         unsigned long character = 0;
-        int len = UTF8_getc(rest, (int)left, &character);
+        int len = next_character(rest, left, &character);
         if (len <= 0 || character > 0x10ffff || (character >= 0xd800 && character <= 0xdfff))
             return "it is not UTF-8";
         if (control_is(character))

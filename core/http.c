@@ -15,7 +15,7 @@
 #include <sys/auxv.h>
 #include <unistd.h>
 
-#define FIRST_REPLY_SIZE ((size_t)1024) /* holds most replies whole */
+#define FIRST_REPLY_SIZE ((size_t)512) /* holds most replies whole */
 #define IDLE_SECONDS     50L /* below the idle timeouts of AWS's front ends and of proxies */
 #define SOCKETS_MAX      8   /* addresses that libcurl tries at a time: one of each family */
 
@@ -193,6 +193,78 @@ static CURLcode keep_tls_secrets(CURL *easy, void *ssl_ctx, void *arg)
     return CURLE_OK;
 }
 
+/* What the callbacks fill. */
+typedef struct receiver {
+    kms_http_reply *reply;
+    size_t received; /* bytes of headers and body */
+    kms_error *err;
+    kms_status status;
+} receiver;
+
+static kms_status count_received(receiver *to, size_t len, size_t max)
+{
+    if (len > max || to->received > max - len)
+        return kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", max);
+    to->received += len;
+    return KMS_OK;
+}
+
+static size_t receive_body(char *data, size_t size, size_t count, void *arg)
+{
+    receiver *to = arg;
+    size_t len = size * count;
+
+    to->status = count_received(to, len, KMS_REPLY_MAX);
+    if (to->status == KMS_OK)
+        to->status =
+            kms_secret_append(&to->reply->body, (kms_bytes){(const uint8_t *)data, len}, to->err);
+    /* libcurl's buffer is ordinary memory that outlives the transfer. */
+    OPENSSL_cleanse(data, len);
+    return to->status == KMS_OK ? len : 0;
+}
+
+static bool header_value(const char *line, size_t len, const char *name, char *out, size_t size)
+{
+    size_t name_len = strlen(name);
+    size_t from = name_len + 1;
+
+    if (len <= name_len || line[name_len] != ':' || strncasecmp(line, name, name_len) != 0)
+        return false;
+    while (from < len && (line[from] == ' ' || line[from] == '\t'))
+        from++;
+    while (len > from && strchr("\r\n \t", line[len - 1]) != NULL)
+        len--;
+    size_t n = len - from < size - 1 ? len - from : size - 1;
+    memcpy(out, line + from, n);
+    out[n] = '\0';
+    return true;
+}
+
+static size_t receive_header(char *data, size_t size, size_t count, void *arg)
+{
+    receiver *to = arg;
+    kms_http_reply *reply = to->reply;
+    size_t len = size * count;
+    char text[32];
+
+    to->status = count_received(to, len, KMS_REPLY_HEADERS_MAX);
+    if (to->status != KMS_OK)
+        return 0;
+    if (header_value(data, len, "x-amzn-RequestId", reply->request_id, sizeof(reply->request_id)) ||
+        header_value(data, len, "x-amzn-ErrorType", reply->error_type, sizeof(reply->error_type)) ||
+        header_value(data, len, "Date", reply->date, sizeof(reply->date)))
+        return len;
+    if (header_value(data, len, "x-amz-retry-after", text, sizeof(text))) {
+        char *end;
+        long ms = strtol(text, &end, 10);
+        if (end != text && *end == '\0' && ms >= 0)
+            reply->retry_after_ms = ms;
+    } else if (header_value(data, len, "Age", text, sizeof(text))) {
+        reply->has_age = true;
+    }
+    return len;
+}
+
 /* The options that never change for a handle. */
 static kms_status configure(connection *conn, kms_error *err)
 {
@@ -222,6 +294,8 @@ static kms_status configure(connection *conn, kms_error *err)
     SET(CURLOPT_MAXAGE_CONN, IDLE_SECONDS);
     SET(CURLOPT_MAXCONNECTS, 1L);
     SET(CURLOPT_POST, 1L);
+    SET(CURLOPT_WRITEFUNCTION, receive_body);
+    SET(CURLOPT_HEADERFUNCTION, receive_header);
     SET(CURLOPT_ERRORBUFFER, conn->message);
     SET(CURLOPT_OPENSOCKETFUNCTION, open_socket);
     SET(CURLOPT_OPENSOCKETDATA, conn);
@@ -340,78 +414,6 @@ static void give_back(kms_http *http, connection *conn)
         free_connection(conn);
 }
 
-/* What the callbacks fill. */
-typedef struct receiver {
-    kms_http_reply *reply;
-    size_t received; /* bytes of headers and body */
-    kms_error *err;
-    kms_status status;
-} receiver;
-
-static kms_status count_received(receiver *to, size_t len, size_t max)
-{
-    if (len > max || to->received > max - len)
-        return kms_fail(to->err, KMS_E_REPLY_TOO_LARGE, "more than %zu bytes", max);
-    to->received += len;
-    return KMS_OK;
-}
-
-static size_t receive_body(char *data, size_t size, size_t count, void *arg)
-{
-    receiver *to = arg;
-    size_t len = size * count;
-
-    to->status = count_received(to, len, KMS_REPLY_MAX);
-    if (to->status == KMS_OK)
-        to->status =
-            kms_secret_append(&to->reply->body, (kms_bytes){(const uint8_t *)data, len}, to->err);
-    /* libcurl's buffer is ordinary memory that outlives the transfer. */
-    OPENSSL_cleanse(data, len);
-    return to->status == KMS_OK ? len : 0;
-}
-
-static bool header_value(const char *line, size_t len, const char *name, char *out, size_t size)
-{
-    size_t name_len = strlen(name);
-    size_t from = name_len + 1;
-
-    if (len <= name_len || strncasecmp(line, name, name_len) != 0 || line[name_len] != ':')
-        return false;
-    while (from < len && (line[from] == ' ' || line[from] == '\t'))
-        from++;
-    while (len > from && strchr("\r\n \t", line[len - 1]) != NULL)
-        len--;
-    size_t n = len - from < size - 1 ? len - from : size - 1;
-    memcpy(out, line + from, n);
-    out[n] = '\0';
-    return true;
-}
-
-static size_t receive_header(char *data, size_t size, size_t count, void *arg)
-{
-    receiver *to = arg;
-    kms_http_reply *reply = to->reply;
-    size_t len = size * count;
-    char text[32];
-
-    to->status = count_received(to, len, KMS_REPLY_HEADERS_MAX);
-    if (to->status != KMS_OK)
-        return 0;
-    if (header_value(data, len, "x-amzn-RequestId", reply->request_id, sizeof(reply->request_id)) ||
-        header_value(data, len, "x-amzn-ErrorType", reply->error_type, sizeof(reply->error_type)) ||
-        header_value(data, len, "Date", reply->date, sizeof(reply->date)))
-        return len;
-    if (header_value(data, len, "x-amz-retry-after", text, sizeof(text))) {
-        char *end;
-        long ms = strtol(text, &end, 10);
-        if (end != text && *end == '\0' && ms >= 0)
-            reply->retry_after_ms = ms;
-    } else if (header_value(data, len, "Age", text, sizeof(text))) {
-        reply->has_age = true;
-    }
-    return len;
-}
-
 static kms_status transfer_error(CURLcode code)
 {
     switch (code) {
@@ -450,9 +452,7 @@ static kms_status transfer(connection *conn, const kms_http_request *request,
     curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body.data);
     curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body.len);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, request->timeout_ms);
-    curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, receive_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, to);
-    curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, receive_header);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, to);
 
     CURLcode code = curl_easy_perform(easy);

@@ -79,12 +79,17 @@ static uint8_t *skip_blanks(uint8_t *at, const uint8_t *end)
 }
 
 /* Finds the value of a string member: *from to *to are the bytes between its quotes. */
-static bool find_string(uint8_t *at, uint8_t *end, const char *quoted, uint8_t **from, uint8_t **to)
+static bool find_string(uint8_t *at, uint8_t *end, const char *name, uint8_t **from, uint8_t **to)
 {
-    size_t len = strlen(quoted);
+    const uint8_t *begin = at;
+    size_t len = strlen(name);
 
-    while ((at = memmem(at, (size_t)(end - at), quoted, len)) != NULL) {
-        at = skip_blanks(at + len, end);
+    while ((at = memmem(at, (size_t)(end - at), name, len)) != NULL) {
+        bool opened = at > begin && at[-1] == '"';
+        at += len;
+        if (!opened || at == end || *at != '"')
+            continue;
+        at = skip_blanks(at + 1, end);
         if (at == end || *at != ':')
             continue;
         at = skip_blanks(at + 1, end);
@@ -110,13 +115,11 @@ static size_t drop_backslashes(uint8_t *text, size_t len)
 
 kms_status kms_json_lift_secret(kms_secret *text, const char *name, kms_secret *out, kms_error *err)
 {
-    char quoted[64];
     uint8_t *end = text->data + text->len, *from, *to, *again, *again_to;
 
-    snprintf(quoted, sizeof(quoted), "\"%s\"", name);
-    if (!find_string(text->data, end, quoted, &from, &to))
+    if (!find_string(text->data, end, name, &from, &to))
         return KMS_OK;
-    if (find_string(to + 1, end, quoted, &again, &again_to))
+    if (find_string(to + 1, end, name, &again, &again_to))
         return kms_fail(err, KMS_E_REPLY_MALFORMED, "member %s is there twice", name);
 
     size_t len = drop_backslashes(from, (size_t)(to - from));

@@ -2,7 +2,6 @@
 
 #include "core/limits.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,7 +36,7 @@ static exchange begin(kms_caller *caller, const kms_endpoint *endpoint, kms_erro
 static kms_status finish(exchange *x)
 {
     if (x->status != KMS_OK && x->err != NULL && x->err->request_id[0] == '\0')
-        snprintf(x->err->request_id, sizeof(x->err->request_id), "%s", x->reply.request_id);
+        kms_text_copy(x->err->request_id, sizeof(x->err->request_id), x->reply.request_id);
     cJSON_Delete(x->request);
     kms_reply_clear(&x->reply);
     kms_secret_clear(&x->texts[0]);

@@ -80,7 +80,8 @@ static void put_errors_back(kms_error_entry *entry, int marks)
 {
     kms_error_entry *next;
 
-    ERR_clear_error();
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
     for (; entry != NULL; entry = next) {
         next = entry->next;
         ERR_new();

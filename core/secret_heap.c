@@ -199,7 +199,7 @@ void kms_locked_free(void *bytes)
         return;
     }
     block *b = (block *)(void *)((uint8_t *)bytes - offsetof(block, bytes));
-    OPENSSL_cleanse(bytes, b->home->size);
+    explicit_bzero(bytes, b->home->size); /* never optimised away, and fast on whole blocks */
     pthread_mutex_lock(&heap.mutex);
     give_block(b);
     pthread_mutex_unlock(&heap.mutex);

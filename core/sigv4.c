@@ -4,7 +4,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,27 +68,32 @@ void kms_sigv4_date(time_t now, char date[KMS_SIGV4_DATE_SIZE])
     strftime(date, KMS_SIGV4_DATE_SIZE, "%Y%m%dT%H%M%SZ", &utc);
 }
 
-/* One signature in the making: its hashes share a context, and its HMACs a place in locked memory.
- */
+/* What a signature has in locked memory. */
+typedef struct secrets {
+    uint8_t key[HASH_SIZE];               /* the signing key */
+    uint8_t block[HASH_BLOCK + TEXT_MAX]; /* what an HMAC hashes */
+} secrets;
+
+/* One signature in the making: its hashes share a context. */
 typedef struct signing {
     const EVP_MD *sha256;
     EVP_MD_CTX *hash;
-    uint8_t *block; /* HASH_BLOCK + TEXT_MAX bytes */
+    secrets *secrets;
 } signing;
 
-static kms_status begin(const kms_sigv4 *signer, signing *s, kms_error *err)
+/* To be ended also where it fails. */
+static bool begin(const kms_sigv4 *signer, signing *s)
 {
-    *s = (signing){.sha256 = signer->sha256, .hash = EVP_MD_CTX_new()};
-    if (s->hash == NULL)
-        return kms_fail(err, KMS_E_NO_MEMORY, "signature");
-    s->block = kms_locked_alloc(HASH_BLOCK + TEXT_MAX);
-    return s->block != NULL ? KMS_OK : kms_fail(err, KMS_E_MEMORY_LOCK, "signature");
+    *s = (signing){.sha256 = signer->sha256,
+                   .hash = EVP_MD_CTX_new(),
+                   .secrets = kms_locked_alloc(sizeof(*s->secrets))};
+    return s->hash != NULL && s->secrets != NULL;
 }
 
 static void end(signing *s)
 {
     EVP_MD_CTX_free(s->hash);
-    kms_locked_free(s->block);
+    kms_locked_free(s->secrets);
 }
 
 static bool sha256(signing *s, kms_bytes data, uint8_t out[HASH_SIZE])
@@ -127,6 +131,16 @@ static void add(builder *b, const char *text)
     }
     memcpy(b->text + b->len, text, len + 1);
     b->len += len;
+}
+
+static void add_scope(builder *b, const key_inputs *inputs)
+{
+    add(b, inputs->day);
+    add(b, "/");
+    add(b, inputs->region);
+    add(b, "/");
+    add(b, inputs->service);
+    add(b, "/aws4_request");
 }
 
 static void add_signed_names(builder *b, const kms_sigv4_request *request)
@@ -194,7 +208,7 @@ static kms_status canonical_hash(signing *s, const kms_sigv4_request *request,
 static bool hmac(signing *s, kms_bytes key, const char *text, uint8_t out[HASH_SIZE])
 {
     size_t len = strlen(text);
-    uint8_t *block = s->block;
+    uint8_t *block = s->secrets->block;
 
     if (len > TEXT_MAX)
         return false;
@@ -214,9 +228,10 @@ static bool hmac(signing *s, kms_bytes key, const char *text, uint8_t out[HASH_S
     return sha256(s, (kms_bytes){block, HASH_BLOCK + HASH_SIZE}, out);
 }
 
-static kms_status derive(signing *s, const key_inputs *inputs, kms_bytes secret,
-                         uint8_t key[HASH_SIZE], kms_error *err)
+/* Derives the signing key into s->secrets->key. */
+static kms_status derive(signing *s, const key_inputs *inputs, kms_bytes secret, kms_error *err)
 {
+    uint8_t *key = s->secrets->key;
     const char *const steps[] = {inputs->region, inputs->service, "aws4_request"};
     kms_secret first = {0};
     kms_status st = kms_secret_copy(&first, (kms_bytes){(const uint8_t *)"AWS4", 4}, err);
@@ -240,28 +255,26 @@ static bool is_known(const kms_sigv4 *signer, const key_inputs *inputs, kms_byte
            memcmp(inputs, &signer->inputs, sizeof(*inputs)) == 0;
 }
 
-/* A copy of the signing key: the kept one, or one derived anew and then kept. */
-static kms_status signing_key(kms_sigv4 *signer, signing *s, const key_inputs *inputs,
-                              kms_bytes secret, kms_secret *key, kms_error *err)
+/* Puts the signing key into s->secrets->key: a copy of the kept one, or one derived anew and then
+ * kept. */
+static kms_status find_key(kms_sigv4 *signer, signing *s, const key_inputs *inputs,
+                           kms_bytes secret, kms_error *err)
 {
     kms_secret kept = {0}, derived_from = {0};
     bool known;
-    kms_status st = kms_secret_reserve(key, HASH_SIZE, err);
+    kms_status st;
 
-    if (st != KMS_OK)
-        return st;
-    key->len = HASH_SIZE;
     kms_lock_take(&signer->lock);
     known = is_known(signer, inputs, secret);
     if (known)
-        memcpy(key->data, signer->key.data, HASH_SIZE);
+        memcpy(s->secrets->key, signer->key.data, HASH_SIZE);
     kms_lock_give(&signer->lock);
     if (known)
         return KMS_OK;
 
-    st = derive(s, inputs, secret, key->data, err);
+    st = derive(s, inputs, secret, err);
     if (st == KMS_OK)
-        st = kms_secret_copy(&kept, kms_secret_bytes(key), err);
+        st = kms_secret_copy(&kept, (kms_bytes){s->secrets->key, HASH_SIZE}, err);
     if (st == KMS_OK)
         st = kms_secret_copy(&derived_from, secret, err);
     if (st == KMS_OK) {
@@ -297,8 +310,7 @@ static kms_status sign_hash(kms_sigv4 *signer, signing *s, const key_inputs *inp
     char text[TEXT_MAX];
     uint8_t signature[HASH_SIZE];
     builder b = {.text = text, .size = sizeof(text)};
-    kms_secret key = {0};
-    kms_status st = signing_key(signer, s, inputs, secret, &key, err);
+    kms_status st = find_key(signer, s, inputs, secret, err);
 
     add(&b, "AWS4-HMAC-SHA256\n");
     add(&b, date);
@@ -306,11 +318,10 @@ static kms_status sign_hash(kms_sigv4 *signer, signing *s, const key_inputs *inp
     add(&b, scope);
     add(&b, "\n");
     add(&b, hex);
-    if (st == KMS_OK && !hmac(s, kms_secret_bytes(&key), text, signature))
+    if (st == KMS_OK && !hmac(s, (kms_bytes){s->secrets->key, HASH_SIZE}, text, signature))
         st = kms_fail(err, KMS_E_INTERNAL, "the request can't be signed");
     if (st == KMS_OK)
         to_hex(signature, hex);
-    kms_secret_clear(&key);
     return st;
 }
 
@@ -321,24 +332,27 @@ kms_status kms_sigv4_sign(kms_sigv4 *signer, const kms_sigv4_request *request,
 {
     char hex[2 * HASH_SIZE + 1], scope[SCOPE_MAX];
     key_inputs inputs;
-    builder b = {.text = authorization, .size = KMS_SIGV4_AUTHORIZATION_MAX};
+    builder b = {.text = scope, .size = sizeof(scope)};
     signing s;
+    bool ready;
     kms_status st;
 
     if (!fill_inputs(request, &inputs))
         return kms_fail(err, KMS_E_ARGUMENT, "date, region or service can't be signed");
-    snprintf(scope, sizeof(scope), "%s/%s/%s/aws4_request", inputs.day, inputs.region,
-             inputs.service);
-    st = begin(signer, &s, err);
-    if (st == KMS_OK)
+    add_scope(&b, &inputs);
+    ready = begin(signer, &s);
+    if (ready)
         st = canonical_hash(&s, request, hex, err);
-    if (st == KMS_OK)
+    else
+        st = kms_fail(err, s.hash == NULL ? KMS_E_NO_MEMORY : KMS_E_MEMORY_LOCK, "signature");
+    if (ready && st == KMS_OK)
         st = sign_hash(signer, &s, &inputs, scope, request->date,
                        kms_secret_bytes(&credentials->secret_access_key), hex, err);
     end(&s);
     if (st != KMS_OK)
         return st;
 
+    b = (builder){.text = authorization, .size = KMS_SIGV4_AUTHORIZATION_MAX};
     add(&b, "AWS4-HMAC-SHA256 Credential=");
     add(&b, credentials->access_key_id);
     add(&b, "/");

@@ -93,7 +93,7 @@ static int wrap_encrypt(void *data, unsigned char *out, size_t *out_len, size_t 
                         const unsigned char *in, size_t in_len)
 {
     wrap_context *ctx = data;
-    kms_context *context = NULL;
+    const kms_context *context;
     kms_buffer wrapped = {0};
     kms_error err = {0};
     int ok;
@@ -102,14 +102,14 @@ static int wrap_encrypt(void *data, unsigned char *out, size_t *out_len, size_t 
         *out_len = KMS_CIPHERTEXT_MAX;
         return 1;
     }
-    ok = operation_context_merged(&ctx->operation, ctx->provider, &context);
+    context = operation_context_merged(&ctx->operation, ctx->provider);
+    ok = context != NULL;
     if (ok && kms_client_wrap(ctx->provider->client, ctx->operation.key->key,
                               (kms_bytes){in, in_len}, context, &wrapped, &err) != KMS_OK)
         ok = provider_raise(ctx->provider, &err);
     if (ok)
         ok = give(ctx->provider, out, out_len, room, (kms_bytes){wrapped.data, wrapped.len});
     kms_buffer_clear(&wrapped);
-    kms_context_free(context);
     return ok;
 }
 
@@ -117,7 +117,7 @@ static int wrap_decrypt(void *data, unsigned char *out, size_t *out_len, size_t 
                         const unsigned char *in, size_t in_len)
 {
     wrap_context *ctx = data;
-    kms_context *context = NULL;
+    const kms_context *context;
     kms_secret plaintext = {0};
     kms_error err = {0};
     int ok;
@@ -126,14 +126,14 @@ static int wrap_decrypt(void *data, unsigned char *out, size_t *out_len, size_t 
         *out_len = KMS_PLAINTEXT_MAX;
         return 1;
     }
-    ok = operation_context_merged(&ctx->operation, ctx->provider, &context);
+    context = operation_context_merged(&ctx->operation, ctx->provider);
+    ok = context != NULL;
     if (ok && kms_client_unwrap(ctx->provider->client, ctx->operation.key->key,
                                 (kms_bytes){in, in_len}, context, &plaintext, &err) != KMS_OK)
         ok = provider_raise(ctx->provider, &err);
     if (ok)
         ok = give(ctx->provider, out, out_len, room, kms_secret_bytes(&plaintext));
     kms_secret_clear(&plaintext);
-    kms_context_free(context);
     return ok;
 }
 

@@ -144,7 +144,7 @@ static int kem_encapsulate(void *data, unsigned char *out, size_t *out_len, unsi
                            size_t *secret_len)
 {
     kem_context *ctx = data;
-    kms_context *context = NULL;
+    const kms_context *context;
     kms_secret plaintext = {0};
     kms_buffer wrapped = {0};
     kms_error err = {0};
@@ -158,7 +158,8 @@ static int kem_encapsulate(void *data, unsigned char *out, size_t *out_len, unsi
     if (*secret_len < ctx->bytes)
         return provider_raise_status(ctx->provider, KMS_E_BUFFER_TOO_SMALL,
                                      "the data key does not fit");
-    ok = operation_context_merged(&ctx->operation, ctx->provider, &context);
+    context = operation_context_merged(&ctx->operation, ctx->provider);
+    ok = context != NULL;
     if (ok && kms_client_data_key(ctx->provider->client, ctx->operation.key->key, ctx->bytes,
                                   context, &plaintext, &wrapped, &err) != KMS_OK)
         ok = provider_raise(ctx->provider, &err);
@@ -166,7 +167,6 @@ static int kem_encapsulate(void *data, unsigned char *out, size_t *out_len, unsi
         ok = give_data_key(ctx, &plaintext, &wrapped, out, out_len, secret, secret_len);
     kms_secret_clear(&plaintext);
     kms_buffer_clear(&wrapped);
-    kms_context_free(context);
     return ok;
 }
 
@@ -174,7 +174,7 @@ static int kem_decapsulate(void *data, unsigned char *out, size_t *out_len, cons
                            size_t in_len)
 {
     kem_context *ctx = data;
-    kms_context *context = NULL;
+    const kms_context *context;
     kms_secret plaintext = {0};
     kms_error err = {0};
     int ok;
@@ -185,7 +185,8 @@ static int kem_decapsulate(void *data, unsigned char *out, size_t *out_len, cons
         *out_len = KMS_RANDOM_MAX;
         return 1;
     }
-    ok = operation_context_merged(&ctx->operation, ctx->provider, &context);
+    context = operation_context_merged(&ctx->operation, ctx->provider);
+    ok = context != NULL;
     if (ok && kms_client_unwrap(ctx->provider->client, ctx->operation.key->key,
                                 (kms_bytes){in, in_len}, context, &plaintext, &err) != KMS_OK)
         ok = provider_raise(ctx->provider, &err);
@@ -197,7 +198,6 @@ static int kem_decapsulate(void *data, unsigned char *out, size_t *out_len, cons
         *out_len = plaintext.len;
     }
     kms_secret_clear(&plaintext);
-    kms_context_free(context);
     return ok;
 }
 

@@ -29,6 +29,7 @@ int operation_context_copy(operation_context *to, const operation_context *from)
     }
     to->key = from->key != NULL ? provider_key_ref(from->key) : NULL;
     to->context = copy;
+    to->merged = NULL;
     return 1;
 }
 
@@ -36,6 +37,7 @@ void operation_context_clear(operation_context *ctx)
 {
     provider_key_free(ctx->key);
     kms_context_free(ctx->context);
+    kms_context_free(ctx->merged);
     *ctx = (operation_context){0};
 }
 
@@ -43,6 +45,8 @@ static int add_text(operation_context *ctx, const kms_provider *provider, const 
 {
     kms_error err = {0};
 
+    kms_context_free(ctx->merged);
+    ctx->merged = NULL;
     if (ctx->context == NULL && (ctx->context = kms_context_new()) == NULL)
         return provider_raise_status(provider, KMS_E_NO_MEMORY, "encryption context");
     if (kms_context_parse(ctx->context, text, strlen(text), &err) != KMS_OK)
@@ -69,17 +73,28 @@ int operation_context_set(operation_context *ctx, const kms_provider *provider,
     return ok;
 }
 
-int operation_context_merged(const operation_context *ctx, const kms_provider *provider,
-                             kms_context **owned)
+static kms_status merge(const operation_context *ctx, kms_context **out, kms_error *err)
+{
+    kms_context *merged = kms_context_new();
+    kms_status st;
+
+    if (merged == NULL)
+        return kms_fail(err, KMS_E_NO_MEMORY, "encryption context");
+    st = kms_context_merge(merged, ctx->key->context, err);
+    if (st == KMS_OK)
+        st = kms_context_merge(merged, ctx->context, err);
+    if (st == KMS_OK)
+        *out = merged;
+    else
+        kms_context_free(merged);
+    return st;
+}
+
+const kms_context *operation_context_merged(operation_context *ctx, const kms_provider *provider)
 {
     kms_error err = {0};
-    kms_status st = KMS_OK;
 
-    *owned = kms_context_new();
-    if (*owned == NULL)
-        return provider_raise_status(provider, KMS_E_NO_MEMORY, "encryption context");
-    st = kms_context_merge(*owned, ctx->key->context, &err);
-    if (st == KMS_OK)
-        st = kms_context_merge(*owned, ctx->context, &err);
-    return st == KMS_OK ? 1 : provider_raise(provider, &err);
+    if (ctx->merged == NULL && merge(ctx, &ctx->merged, &err) != KMS_OK)
+        provider_raise(provider, &err);
+    return ctx->merged;
 }

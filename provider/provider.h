@@ -87,6 +87,7 @@ int provider_raise_status(const kms_provider *provider, kms_status status, const
 typedef struct operation_context {
     provider_key *key;    /* a reference; NULL before init */
     kms_context *context; /* NULL: nothing was set yet */
+    kms_context *merged;  /* of both; made by the first operation, since many may follow */
 } operation_context;
 
 /* Takes a reference to key, or keeps the one that is there where key is NULL, and drops the
@@ -99,9 +100,8 @@ void operation_context_clear(operation_context *ctx);
 int operation_context_set(operation_context *ctx, const kms_provider *provider,
                           const OSSL_PARAM params[]);
 
-/* The pairs to send. *owned is to be freed after use. */
-int operation_context_merged(const operation_context *ctx, const kms_provider *provider,
-                             kms_context **owned);
+/* The pairs to send, which stay ctx's. NULL: they contradict each other, and that was raised. */
+const kms_context *operation_context_merged(operation_context *ctx, const kms_provider *provider);
 
 extern const OSSL_DISPATCH provider_kms_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_hmac_keymgmt_functions[];

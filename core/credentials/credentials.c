@@ -4,7 +4,6 @@
 
 #include <ctype.h>
 #include <openssl/crypto.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,7 +74,7 @@ kms_status kms_credentials_fill(kms_credentials *out, const char *source, kms_by
     }
     memcpy(out->access_key_id, access_key_id.data, access_key_id.len);
     out->access_key_id[access_key_id.len] = '\0';
-    snprintf(out->source, sizeof(out->source), "%s", source);
+    kms_text_copy(out->source, sizeof(out->source), source);
     return KMS_OK;
 }
 

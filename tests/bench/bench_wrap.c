@@ -1,11 +1,11 @@
 /* Wrap and unwrap per second through the provider and through PKCS#11, beside the physical limit of
- * any client of the same server: a bare keep-alive libcurl loop that posts one pre-built request,
- * signed anew each round (the server refuses signatures older than five minutes), and reads each
- * reply to its end.
- * All run in turn, round by round, so that a drift of the machine's speed hits all alike; the ratio
- * is taken within each round and its median is printed. Server and clients share the machine.
+ * any client of the same server: a bare keep-alive libcurl loop that posts one pre-built request
+ * with the very headers that the modules send, signed anew each round (the server refuses
+ * signatures older than five minutes), and reads each reply to its end. All run in turn, round by
+ * round, so that a drift of the machine's speed hits all alike; the ratio is taken within each
+ * round and its median is printed. Server and clients share the machine.
  *
- * usage: bench_wrap PROVIDER-FOLDER PKCS11-MODULE [SECONDS-PER-ROUND [ROUNDS]]
+ * usage: bench_wrap PROVIDER-FOLDER PKCS11-MODULE THREADS [SECONDS-PER-ROUND [ROUNDS]]
  * The environment names server, credentials, region and KMS_KEY_ALIAS (see bench.sh). */
 #include "core/call.h"
 #include "core/client.h"
@@ -31,7 +31,8 @@
 #include <unistd.h>
 
 #define THREADS_MAX 8
-#define ROUNDS_MAX  51
+#define ROUNDS_MAX  501
+#define HEADERS     5
 #define CONTEXT     "{\"dataType\":\"credentials\",\"operationId\":\"bench\"}"
 
 static const uint8_t data_key[32] = "0123456789abcdef0123456789abcde";
@@ -57,7 +58,7 @@ static struct {
     kms_buffer wrapped;
     kms_sigv4 *signer;
     char *body[2]; /* wrap, unwrap */
-    char headers[2][4][KMS_SIGV4_AUTHORIZATION_MAX + 32];
+    char headers[2][HEADERS][KMS_SIGV4_AUTHORIZATION_MAX + 32];
 } prebuilt;
 
 static void sign_prebuilt(int which)
@@ -77,7 +78,7 @@ static void sign_prebuilt(int which)
         .service = "kms",
         .path = "/",
         .headers = headers,
-        .header_count = 4,
+        .header_count = sizeof(headers) / sizeof(headers[0]),
         .date = date,
         .body = {(const uint8_t *)prebuilt.body[which], strlen(prebuilt.body[which])},
     };
@@ -98,6 +99,8 @@ static void sign_prebuilt(int which)
              targets[which]);
     snprintf(prebuilt.headers[which][3], sizeof(prebuilt.headers[0][0]), "Authorization: %s",
              authorization);
+    snprintf(prebuilt.headers[which][4], sizeof(prebuilt.headers[0][0]),
+             "User-Agent: kms-provider/" KMS_VERSION);
 }
 
 typedef struct curl_state {
@@ -119,10 +122,12 @@ static void *curl_open(bool unwrap)
 
     if (s == NULL || (s->easy = curl_easy_init()) == NULL)
         die("no memory");
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < HEADERS; i++)
         s->headers = curl_slist_append(s->headers, prebuilt.headers[unwrap][i]);
     curl_easy_setopt(s->easy, CURLOPT_URL, prebuilt.url);
+    curl_easy_setopt(s->easy, CURLOPT_PROXY, "");
     curl_easy_setopt(s->easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(s->easy, CURLOPT_CAINFO, getenv("AWS_CA_BUNDLE"));
     curl_easy_setopt(s->easy, CURLOPT_HTTPHEADER, s->headers);
     curl_easy_setopt(s->easy, CURLOPT_POSTFIELDS, prebuilt.body[unwrap]);
     curl_easy_setopt(s->easy, CURLOPT_WRITEFUNCTION, discard);
@@ -469,12 +474,16 @@ static void print_machine(int rounds, double duration)
 
 int main(int argc, char **argv)
 {
-    double duration = argc > 3 ? strtod(argv[3], NULL) : 0.5;
-    int rounds = argc > 4 ? (int)strtol(argv[4], NULL, 10) : 9;
+    int threads = argc > 3 ? (int)strtol(argv[3], NULL, 10) : 0;
+    double duration = argc > 4 ? strtod(argv[4], NULL) : 0.5;
+    int rounds = argc > 5 ? (int)strtol(argv[5], NULL, 10) : 9;
 
-    if (argc < 3 || duration <= 0 || rounds < 1 || rounds > ROUNDS_MAX) {
-        fprintf(stderr, "usage: bench_wrap PROVIDER-FOLDER PKCS11-MODULE [SECONDS [ROUNDS 1-%d]]\n",
-                ROUNDS_MAX);
+    if (threads < 1 || threads > THREADS_MAX || duration <= 0 || rounds < 1 ||
+        rounds > ROUNDS_MAX) {
+        fprintf(stderr,
+                "usage: bench_wrap PROVIDER-FOLDER PKCS11-MODULE THREADS (1 to %d) "
+                "[SECONDS [ROUNDS (1 to %d)]]\n",
+                THREADS_MAX, ROUNDS_MAX);
         return 2;
     }
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -485,9 +494,8 @@ int main(int argc, char **argv)
     print_machine(rounds, duration);
     printf("%-7s %7s  %-13s %10s %8s  %13s %12s\n", "does", "threads", "through", "per second",
            "ratio", "spread", "CPU us each");
-    for (int threads = 1; threads <= THREADS_MAX; threads *= THREADS_MAX)
-        for (int unwrap = 0; unwrap < 2; unwrap++)
-            compare(unwrap, threads, duration, rounds);
+    for (int unwrap = 0; unwrap < 2; unwrap++)
+        compare(unwrap, threads, duration, rounds);
 
     p11->C_Finalize(NULL);
     EVP_PKEY_free(provider_key);

@@ -231,6 +231,24 @@ static void each_init_starts_without_a_context(void **state)
     close_fixture(&f);
 }
 
+static void a_context_set_between_operations_counts_for_the_next(void **state)
+{
+    fixture f = open_fixture();
+    EVP_PKEY_CTX *ctx = begin_wrap(&f.app, f.key, CONTEXT);
+    bytes plain = bytes_of("secret"), first = {.len = sizeof(first.data)}, second = first, back;
+
+    (void)state;
+    assert_int_equal(EVP_PKEY_encrypt(ctx, first.data, &first.len, plain.data, plain.len), 1);
+    assert_int_equal(EVP_PKEY_CTX_ctrl_str(ctx, "context", "userId=u-1"), 1);
+    assert_int_equal(EVP_PKEY_encrypt(ctx, second.data, &second.len, plain.data, plain.len), 1);
+    EVP_PKEY_CTX_free(ctx);
+    assert_true(unwrap(&f.app, f.key, CONTEXT, &first, &back));
+    assert_true(unwrap(&f.app, f.key,
+                       "{\"dataType\":\"credentials\",\"operationId\":\"op-1\",\"userId\":\"u-1\"}",
+                       &second, &back));
+    close_fixture(&f);
+}
+
 static void a_copied_operation_goes_its_own_way(void **state)
 {
     fixture f = open_fixture();
@@ -446,6 +464,7 @@ int main(void)
         cmocka_unit_test(the_address_may_carry_the_context),
         cmocka_unit_test(the_configured_context_serves_programs_that_give_none),
         cmocka_unit_test(each_init_starts_without_a_context),
+        cmocka_unit_test(a_context_set_between_operations_counts_for_the_next),
         cmocka_unit_test(a_copied_operation_goes_its_own_way),
         cmocka_unit_test(asking_for_the_size_costs_no_request),
         cmocka_unit_test(a_result_that_does_not_fit_is_not_written),
