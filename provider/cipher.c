@@ -162,7 +162,7 @@ static int install(cipher_context *ctx, const kms_secret *key)
 /* Unwraps the key at the first use. */
 static int need_key(cipher_context *ctx)
 {
-    kms_context *context = NULL;
+    const kms_context *context;
     kms_secret key = {0};
     kms_error err = {0};
     int ok;
@@ -176,7 +176,8 @@ static int need_key(cipher_context *ctx)
                                      "set key-address and wrapped-key before the cipher is used");
     if (!load_key(ctx))
         return 0;
-    ok = operation_context_merged(&ctx->operation, ctx->provider, &context);
+    context = operation_context_merged(&ctx->operation, ctx->provider);
+    ok = context != NULL;
     if (ok && kms_client_unwrap(ctx->provider->client, ctx->operation.key->key,
                                 (kms_bytes){ctx->wrapped.data, ctx->wrapped.len}, context, &key,
                                 &err) != KMS_OK)
@@ -184,7 +185,6 @@ static int need_key(cipher_context *ctx)
     if (ok)
         ok = install(ctx, &key);
     kms_secret_clear(&key);
-    kms_context_free(context);
     return ok;
 }
 
