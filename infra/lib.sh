@@ -16,8 +16,9 @@ packages_build=(
 )
 # To run what the build made: tools, consumers, what looks at it from outside.
 packages_suites=(
-    p11-kit p11-kit-modules curl binutils valgrind man-db procps openssh-client gnutls-bin
-    nginx apache2-bin haproxy postgresql stunnel4 python3 python3-cryptography
+    p11-kit p11-kit-modules curl binutils valgrind man-db procps ca-certificates
+    openssh-client gnutls-bin nginx apache2-bin haproxy postgresql stunnel4
+    python3 python3-cryptography
 )
 # To test all the rest: other compilers, analysers, foreign AWS clients, packages.
 packages_test=(
