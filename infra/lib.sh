@@ -14,12 +14,16 @@ packages_build=(
     gcc cmake ninja-build pkg-config openssl libssl-dev libcurl4-openssl-dev libcjson-dev
     libp11-kit-dev libsqlite3-dev libmicrohttpd-dev libcmocka-dev opensc
 )
-# To test: other compilers, analysers, foreign AWS clients, consumers.
+# To run what the build made: tools, consumers, what looks at it from outside.
+packages_suites=(
+    p11-kit p11-kit-modules curl binutils valgrind man-db procps ca-certificates
+    openssh-client gnutls-bin nginx apache2-bin haproxy postgresql stunnel4
+    python3 python3-cryptography
+)
+# To test all the rest: other compilers, analysers, foreign AWS clients, packages.
 packages_test=(
-    clang clang-format clang-tidy libclang-rt-14-dev shellcheck p11-kit p11-kit-modules
-    awscli python3-botocore nodejs npm curl binutils valgrind git man-db dpkg-dev file mmdebstrap
-    nginx apache2-bin haproxy postgresql stunnel4 procps gnutls-bin openssh-client
-    python3-cryptography
+    clang clang-format clang-tidy libclang-rt-14-dev shellcheck
+    awscli python3-botocore nodejs npm git dpkg-dev file mmdebstrap
 )
 
 say() {

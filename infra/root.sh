@@ -1,7 +1,8 @@
 # shellcheck shell=bash
-# A bare Debian 12 in a folder, to see what happens where nothing is installed. Needs infra/lib.sh.
-# It is made from the Debian repositories that this machine's apt uses, with apt's own settings
-# (proxy and the like), and kept as a tar file below build/roots. Needs root and mount namespaces.
+# A Debian of its own in a folder: bare, to see what happens where nothing is installed, or of
+# another release. Needs infra/lib.sh. It is made from the Debian repositories that this machine's
+# apt uses, with apt's own settings (proxy and the like), and kept as a tar file below build/roots.
+# Needs root and mount namespaces.
 
 # shellcheck disable=SC2154 # root: infra/lib.sh
 roots=$root/build/roots
@@ -12,48 +13,53 @@ require_root() {
     install_packages mmdebstrap
 }
 
-# The repositories of Debian itself among those of this machine, as lines of sources.list.
+# debian_sources SUITE: the repositories of Debian itself among those of this machine, as lines of
+# sources.list. Each has all releases under like names.
 debian_sources() {
     # shellcheck disable=SC2016 # apt fills these in
     apt-get indextargets --format 'deb $(REPO_URI) $(RELEASE) $(COMPONENT)' \
-        'Created-By: Packages' 'Origin: Debian' | grep ' bookworm' | sort -u
+        'Created-By: Packages' 'Origin: Debian' |
+        sed -nE "s/ (bookworm|trixie)((-[a-z]+)?) / $1\2 /p" | sort -u
 }
 
-# base_tar: makes the tar file if it is not there yet and prints its path.
+# base_tar SUITE [PACKAGE...]: makes the tar file if it is not there yet and prints its path.
 base_tar() {
-    local sources settings key tar
+    local suite=$1 sources settings key tar
+    shift
     settings=$(apt-config dump Acquire)
-    sources=$(debian_sources)
+    sources=$(debian_sources "$suite")
     if [ -z "$sources" ]; then
         apt-get update -qq
-        sources=$(debian_sources)
+        sources=$(debian_sources "$suite")
     fi
-    [ -n "$sources" ] || fail "apt on this machine knows no Debian 12 repository"
-    key=$(printf '%s\n' "$sources" "$settings" | sha256sum | cut -c 1-16)
-    tar=$roots/bookworm-$key.tar
+    [ -n "$sources" ] || fail "apt on this machine knows no Debian repository"
+    key=$(printf '%s\n' "$sources" "$settings" "$@" | sha256sum | cut -c 1-16)
+    tar=$roots/$suite-$key.tar
     if [ ! -f "$tar" ]; then
         mkdir -p "$roots"
         printf '%s\n' "$settings" >"$roots/apt.conf"
         printf '%s\n' "$sources" | mmdebstrap --quiet --mode=root --variant=minbase --format=tar \
-            --aptopt="$roots/apt.conf" bookworm "$tar.new" - >&2 ||
+            --aptopt="$roots/apt.conf" ${1:+--include="$*"} "$suite" "$tar.new" - >&2 ||
             fail "mmdebstrap could not make a Debian root"
         mv "$tar.new" "$tar"
     fi
     say "$tar"
 }
 
-# unpack_root FOLDER: a new bare Debian 12 there, with this machine's way to the network.
+# unpack_root FOLDER SUITE [PACKAGE...]: a new Debian there that has no more than these, with this
+# machine's way to the network.
 unpack_root() {
-    local tar
-    tar=$(base_tar)
-    drop_root "$1"
-    mkdir -p "$1"
-    tar -C "$1" --numeric-owner -xpf "$tar"
-    cp -L /etc/resolv.conf /etc/hosts "$1/etc/"
+    local folder=$1 tar
+    shift
+    tar=$(base_tar "$@")
+    drop_root "$folder"
+    mkdir -p "$folder"
+    tar -C "$folder" --numeric-owner -xpf "$tar"
+    cp -L /etc/resolv.conf /etc/hosts "$folder/etc/"
     # Where a proxy on the way makes certificates of its own, npm is told so by this.
     if [ -f "${NODE_EXTRA_CA_CERTS:-}" ]; then
-        cp -L "$NODE_EXTRA_CA_CERTS" "$1/etc/network-ca.pem"
-        echo NODE_EXTRA_CA_CERTS=/etc/network-ca.pem >>"$1/etc/environment"
+        cp -L "$NODE_EXTRA_CA_CERTS" "$folder/etc/network-ca.pem"
+        echo NODE_EXTRA_CA_CERTS=/etc/network-ca.pem >>"$folder/etc/environment"
     fi
 }
 

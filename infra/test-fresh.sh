@@ -55,7 +55,7 @@ run_as_user() {
 # An ordinary user: with sudo and without a locale. The quickstart gets as little lockable memory as
 # systems allow that are older than Debian 12, the tests what Debian 12 allows.
 as_user() {
-    unpack_root "$machine"
+    unpack_root "$machine" bookworm
     install_in_root "$machine" sudo
     in_root "$machine" useradd --create-home --shell /bin/bash --groups sudo user
     clone_into /home/user
@@ -66,7 +66,7 @@ as_user() {
 }
 
 as_root_user() {
-    unpack_root "$machine"
+    unpack_root "$machine" bookworm
     clone_into /root
     in_root "$machine" bash -c "cd; $try_quickstart"
 }

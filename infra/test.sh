@@ -170,7 +170,7 @@ for argument in "$@"; do
 done
 [ "${#chosen[@]}" -gt 0 ] || chosen=("${stages[@]}")
 
-install_packages "${packages_build[@]}" "${packages_test[@]}"
+install_packages "${packages_build[@]}" "${packages_suites[@]}" "${packages_test[@]}"
 make_build_folder
 runner=()
 for stage in "${chosen[@]}"; do

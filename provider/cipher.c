@@ -347,8 +347,7 @@ static const OSSL_PARAM *cipher_gettable_ctx_params(void *data, void *provider)
 static int set_key_params(cipher_context *ctx, const OSSL_PARAM params[])
 {
     const OSSL_PARAM *p;
-    const void *wrapped = NULL;
-    size_t len = 0;
+    kms_bytes wrapped;
     kms_address address = {0};
     const bool used = ctx->keyed;
 
@@ -361,8 +360,7 @@ static int set_key_params(cipher_context *ctx, const OSSL_PARAM params[])
         ctx->keyed = false;
     }
     if ((p = OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_WRAPPED_KEY)) != NULL &&
-        (!OSSL_PARAM_get_octet_string_ptr(p, &wrapped, &len) ||
-         !set_wrapped(ctx, (kms_bytes){wrapped, len})))
+        (!provider_get_bytes(p, &wrapped) || !set_wrapped(ctx, wrapped)))
         return 0;
     /* Pairs add up until the key is there; then they are another key's. */
     if (OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_CONTEXT) != NULL && used) {
@@ -378,7 +376,7 @@ static int check_key_len(const cipher_context *ctx, const OSSL_PARAM *p)
 {
     size_t len = 0;
 
-    if (OSSL_PARAM_get_size_t(p, &len) && len == ctx->row->key_len)
+    if (provider_get_size(p, &len) && len == ctx->row->key_len)
         return 1;
     return provider_raise_status(ctx->provider, KMS_E_KEY_SIZE, ctx->row->inner);
 }

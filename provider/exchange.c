@@ -223,7 +223,7 @@ static int set_cofactor_mode(ecdh_context *ctx, const OSSL_PARAM *p)
 {
     int mode;
 
-    if (!OSSL_PARAM_get_int(p, &mode) || mode < -1 || mode > 1)
+    if (!provider_get_int(p, &mode) || mode < -1 || mode > 1)
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT,
                                      "the cofactor mode is -1, 0 or 1");
     ctx->cofactor_mode = mode;
@@ -232,9 +232,9 @@ static int set_cofactor_mode(ecdh_context *ctx, const OSSL_PARAM *p)
 
 static int set_kdf_type(ecdh_context *ctx, const OSSL_PARAM *p)
 {
-    const char *name = NULL;
+    char name[16];
 
-    if (!OSSL_PARAM_get_utf8_string_ptr(p, &name) || name == NULL ||
+    if (!provider_get_name(p, name, sizeof(name)) ||
         (name[0] != '\0' && strcasecmp(name, OSSL_KDF_NAME_X963KDF) != 0))
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT,
                                      "the key derivation function is none or X963KDF");
@@ -244,19 +244,16 @@ static int set_kdf_type(ecdh_context *ctx, const OSSL_PARAM *p)
 
 static int set_digest(ecdh_context *ctx, const OSSL_PARAM *p)
 {
-    char *name = ctx->digest;
-
-    if (!OSSL_PARAM_get_utf8_string(p, &name, sizeof(ctx->digest)))
+    if (!provider_get_name(p, ctx->digest, sizeof(ctx->digest)))
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT, "the KDF's digest");
     return 1;
 }
 
 static int set_info_param(ecdh_context *ctx, const OSSL_PARAM *p)
 {
-    const void *info = NULL;
-    size_t len = 0;
+    kms_bytes info;
 
-    if (!OSSL_PARAM_get_octet_string_ptr(p, &info, &len) || !set_info(ctx, (kms_bytes){info, len}))
+    if (!provider_get_bytes(p, &info) || !set_info(ctx, info))
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT,
                                      "the KDF's user keying material");
     return 1;
@@ -279,7 +276,7 @@ static int ecdh_set_ctx_params(void *data, const OSSL_PARAM params[])
         !set_digest(ctx, p))
         return 0;
     if ((p = OSSL_PARAM_locate_const(params, OSSL_EXCHANGE_PARAM_KDF_OUTLEN)) != NULL &&
-        !OSSL_PARAM_get_size_t(p, &ctx->kdf_size))
+        !provider_get_size(p, &ctx->kdf_size))
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT, "the KDF's output size");
     if ((p = OSSL_PARAM_locate_const(params, OSSL_EXCHANGE_PARAM_KDF_UKM)) != NULL)
         return set_info_param(ctx, p);

@@ -67,7 +67,7 @@ static int kem_set_ctx_params(void *data, const OSSL_PARAM params[])
     const OSSL_PARAM *p = OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_DATA_KEY_BYTES);
     size_t bytes = ctx->bytes;
 
-    if (p != NULL && (!OSSL_PARAM_get_size_t(p, &bytes) || bytes == 0 || bytes > KMS_RANDOM_MAX))
+    if (p != NULL && (!provider_get_size(p, &bytes) || bytes == 0 || bytes > KMS_RANDOM_MAX))
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT,
                                      "data-key-bytes must be from 1 to 1024");
     ctx->bytes = bytes;

@@ -66,7 +66,7 @@ int provider_read_address(const kms_provider *provider, const OSSL_PARAM *param,
     char *text = NULL; /* a copy, since a parameter may have a length and no terminator */
     kms_error err = {0};
 
-    if (param->data == NULL || !OSSL_PARAM_get_utf8_string(param, &text, 0))
+    if (!provider_get_text(param, &text))
         kms_fail(&err, KMS_E_KEY_ADDRESS, "key-address is not a UTF-8 string");
     else if (kms_address_parse(text, address, &err) == KMS_OK && address->key == NULL)
         kms_fail(&err, KMS_E_KEY_ADDRESS, "it names no key");

@@ -104,7 +104,7 @@ static int set_text(const generation *gen, const OSSL_PARAM *p, char **to)
 {
     char *text = NULL;
 
-    if (p->data == NULL || !OSSL_PARAM_get_utf8_string(p, &text, 0))
+    if (!provider_get_text(p, &text))
         return bad(gen, p->key);
     OPENSSL_free(*to);
     *to = text;
@@ -168,7 +168,7 @@ static int set_param(generation *gen, const OSSL_PARAM *p)
     if (ec && strcmp(p->key, OSSL_PKEY_PARAM_GROUP_NAME) == 0)
         return set_group(gen, p);
     if (gen->bits != 0 && strcmp(p->key, OSSL_PKEY_PARAM_BITS) == 0)
-        return OSSL_PARAM_get_size_t(p, &gen->bits) || bad(gen, p->key);
+        return provider_get_size(p, &gen->bits) || bad(gen, p->key);
     return 1; /* as OpenSSL's own do with names they don't know */
 }
 

@@ -152,9 +152,7 @@ static int mac_final(void *data, unsigned char *out, size_t *out_len, size_t roo
 
 static int set_digest(mac_context *ctx, const OSSL_PARAM *p)
 {
-    char *name = ctx->digest;
-
-    if (OSSL_PARAM_get_utf8_string(p, &name, sizeof(ctx->digest)))
+    if (provider_get_name(p, ctx->digest, sizeof(ctx->digest)))
         return 1;
     ctx->digest[0] = '\0';
     return provider_raise_status(ctx->provider, KMS_E_ALGORITHM, "the digest is not a name");

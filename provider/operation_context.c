@@ -63,7 +63,7 @@ int operation_context_set(operation_context *ctx, const kms_provider *provider,
         char *text = NULL; /* a copy, since a parameter may have a length and no terminator */
         if (strcmp(p->key, KMS_PROVIDER_PARAM_CONTEXT) != 0)
             continue;
-        if (p->data != NULL && OSSL_PARAM_get_utf8_string(p, &text, 0))
+        if (provider_get_text(p, &text))
             ok = add_text(ctx, provider, text);
         else
             ok = provider_raise_status(provider, KMS_E_CONTEXT_SYNTAX,

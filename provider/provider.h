@@ -83,6 +83,14 @@ void provider_check_order(const kms_provider *provider, const OSSL_DISPATCH *in)
 int provider_raise(const kms_provider *provider, const kms_error *err);
 int provider_raise_status(const kms_provider *provider, kms_status status, const char *detail);
 
+/* Reads a parameter, without any error in the queue where it has another type: the caller raises
+ * one that says more. name has room bytes; *text is new (OPENSSL_free); bytes point into p. */
+int provider_get_int(const OSSL_PARAM *p, int *value);
+int provider_get_size(const OSSL_PARAM *p, size_t *value);
+int provider_get_name(const OSSL_PARAM *p, char *name, size_t room);
+int provider_get_text(const OSSL_PARAM *p, char **text);
+int provider_get_bytes(const OSSL_PARAM *p, kms_bytes *bytes);
+
 /* The encryption context of one operation: the key's own, and what the caller set. */
 typedef struct operation_context {
     provider_key *key;    /* a reference; NULL before init */

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.."
 
 machine=$roots/deb
 require_root
-unpack_root "$machine"
+unpack_root "$machine" bookworm
 trap 'drop_root "$machine"' EXIT
 
 # What installing and purging could leave, apart from apt's and dpkg's own books and from what

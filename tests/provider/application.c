@@ -203,6 +203,14 @@ void assert_only_error(const char *sentence, const char *detail)
 
     check_first(sentence, detail);
     code = ERR_peek_error_data(&data, NULL);
+#ifdef EVP_R_PROVIDER_SIGNATURE_FAILURE
+    /* OpenSSL 3.5 says after a provider's error that there was one. */
+    if (ERR_GET_LIB(code) == ERR_LIB_EVP &&
+        ERR_GET_REASON(code) == EVP_R_PROVIDER_SIGNATURE_FAILURE) {
+        ERR_get_error();
+        code = ERR_peek_error_data(&data, NULL);
+    }
+#endif
     if (code != 0)
         ERR_error_string_n(code, extra, sizeof(extra));
     ERR_clear_error();

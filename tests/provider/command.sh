@@ -78,6 +78,12 @@ says() {
     grep -qF -- "$2" stdout || bad "$1: does not print '$2'"
 }
 
+# finds_nothing TITLE: the storeutl before found no object. OpenSSL 3.5 says that by silence.
+finds_nothing() {
+    checks=$((checks + 1))
+    [ ! -s stdout ] || grep -qx 'Total found: 0' stdout || bad "$1: something was found"
+}
+
 # refused TITLE SENTENCE DETAIL OPENSSL-ARGUMENT...: exit code, one entry of ours in the error
 # stack, and no output. The file "out" is where each command would write.
 refused() {
