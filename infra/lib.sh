@@ -18,6 +18,8 @@ packages_build=(
 packages_test=(
     clang clang-format clang-tidy libclang-rt-14-dev shellcheck p11-kit p11-kit-modules
     awscli python3-botocore nodejs npm curl binutils valgrind git man-db dpkg-dev file mmdebstrap
+    nginx apache2-bin haproxy postgresql stunnel4 procps gnutls-bin openssh-client
+    python3-cryptography
 )
 
 say() {
