@@ -540,6 +540,10 @@ static void signatures_fit_on_a_job_s_stack(void **state)
 
 /* ---- forks ---- */
 
+/* After a fork tsan looks away in the thread that forked, but not in what it takes for others: it
+ * would see locks taken and never given back. */
+#ifndef __SANITIZE_THREAD__
+
 /* In the child: what the parent's jobs were doing is done anew, or given up. */
 static int use_in_child(fixture *f)
 {
@@ -586,6 +590,7 @@ static void a_fork_leaves_paused_jobs_to_both_sides(void **state)
     test_server_latency(&server, 0);
     close_fixture(f);
 }
+#endif
 
 /* ---- threads ---- */
 
@@ -684,7 +689,9 @@ int main(void)
         cmocka_unit_test(jobs_load_keys_without_waiting_for_one_another),
         cmocka_unit_test(signatures_fit_on_a_job_s_stack),
         cmocka_unit_test(connections_by_tls_fit_on_a_job_s_stack),
+#ifndef __SANITIZE_THREAD__
         cmocka_unit_test(a_fork_leaves_paused_jobs_to_both_sides),
+#endif
         cmocka_unit_test(threads_with_jobs_and_threads_that_block_get_along),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
