@@ -4,7 +4,9 @@
  *
  * That descriptor is an epoll set of our own, readable exactly when there is work: a socket that is
  * ready for what is wanted of it, or a time that has come. It is given to a wait context once, and
- * closed when OpenSSL frees the context: applications do not expect it to come and go. */
+ * closed when OpenSSL frees the context: applications do not expect it to come and go. After a fork
+ * it tells of the parent's work on both sides, until the child resumes the job: that then does its
+ * work anew, on a set of its own. */
 #ifndef KMS_CORE_WAIT_H
 #define KMS_CORE_WAIT_H
 

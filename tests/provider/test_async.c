@@ -166,9 +166,12 @@ static void jobs_and_blocking_use_share_the_connections(void **state)
     signing blocking = {.app = &f->app, .key = f->key, .message = "not in a job"};
 
     (void)state;
+    test_server_latency(&server, 100); /* all are on their way at once */
     network_attempts();
     assert_true(jobs_finish(f->jobs, 8));
-    assert_in_range(network_attempts(), 0, 8); /* an answer may be there at once */
+    assert_int_equal(network_attempts(), 7); /* loading the key left one */
+    test_server_latency(&server, 0);
+    network_attempts(); /* forgets that one */
     for (int i = 0; i < 3; i++) {
         assert_int_equal(sign(&blocking), 1);
         assert_true(verifies(&blocking, f->ordinary));
@@ -544,10 +547,13 @@ static void signatures_fit_on_a_job_s_stack(void **state)
  * would see locks taken and never given back. */
 #ifndef __SANITIZE_THREAD__
 
-/* In the child: what the parent's jobs were doing is done anew, or given up. */
+/* In the child: what the parent's jobs were doing is done anew, or given up. The parent may have
+ * taken the events that they waited for, so they are resumed without. */
 static int use_in_child(fixture *f)
 {
     job_free(&f->jobs[0]);
+    for (size_t i = 1; i < f->count; i++)
+        job_step(&f->jobs[i]);
     if (!jobs_finish(f->jobs + 1, f->count - 1))
         return 1;
     for (size_t i = 1; i < f->count; i++)
@@ -569,7 +575,7 @@ static void a_fork_leaves_paused_jobs_to_both_sides(void **state)
     test_server_reset(&server);
     test_server_latency(&server, 300);
     step_until_asked(f->jobs, 8, "Sign");
-    network_attempts();
+    network_attempts(); /* forgets those of the counting */
     pid_t child = fork();
     if (child == 0)
         _exit(use_in_child(f));
