@@ -3,6 +3,7 @@
 #include "core/http.h"
 #include "core/retry.h"
 #include "core/sigv4.h"
+#include "core/wait.h"
 
 #include <curl/curl.h>
 #include <openssl/rand.h>
@@ -102,6 +103,7 @@ typedef struct call {
     const kms_endpoint *endpoint;
     const char *operation;
     kms_secret body;
+    kms_secret *token; /* of the attempt that is under way */
     kms_deadline deadline;
     kms_error *err;
     kms_http_reply http;
@@ -256,6 +258,7 @@ static kms_status attempt(call *c, kms_reply *reply)
     kms_status st;
 
     c->retry = KMS_RETRY_NEVER;
+    c->token = &wire.token;
     kms_http_reply_clear(&c->http);
     if (left <= 0)
         return kms_fail(c->err, KMS_E_TIMEOUT, "%s", c->operation);
@@ -276,6 +279,7 @@ static kms_status attempt(call *c, kms_reply *reply)
         c->retry = kms_retry_of_status(st);
     }
     kms_secret_clear(&wire.token);
+    c->token = NULL;
     if (st == KMS_OK && c->http.status != 200)
         st = failed_reply(c);
     else if (st == KMS_OK)
@@ -336,10 +340,23 @@ static bool pause_before(call *c, int retry)
     long ms = kms_retry_delay_ms(c->retry, retry, random, c->http.retry_after_ms);
     if (ms >= kms_deadline_left_ms(c->deadline))
         return false;
-    struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
-    while (nanosleep(&left, &left) != 0)
-        continue;
+    kms_wait_sleep(ms);
     return true;
+}
+
+static void clear(call *c)
+{
+    if (c->token != NULL)
+        kms_secret_clear(c->token);
+    kms_http_reply_clear(&c->http);
+    kms_secret_clear(&c->body);
+}
+
+/* The job that made the call is never resumed. */
+static void abandon(void *arg, bool forked)
+{
+    (void)forked;
+    clear(arg);
 }
 
 kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char *operation,
@@ -350,9 +367,12 @@ kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char
               .operation = operation,
               .deadline = kms_caller_deadline(caller),
               .err = err};
+    kms_wait_holding holding = {.release = abandon, .arg = &c};
+    kms_wait *wait = kms_wait_find();
     int taken = 0;
     kms_status st;
 
+    kms_wait_hold(wait, &holding);
     st = kms_json_print(request, &c.body, err);
     if (st == KMS_OK)
         st = attempt(&c, reply);
@@ -369,7 +389,7 @@ kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char
     } else {
         kms_reply_clear(reply);
     }
-    kms_http_reply_clear(&c.http);
-    kms_secret_clear(&c.body);
+    kms_wait_let_go(wait);
+    clear(&c);
     return st;
 }

@@ -2,6 +2,7 @@
 
 #include "core/libctx.h"
 #include "core/lock.h"
+#include "core/wait.h"
 
 #include <curl/curl.h>
 #include <dlfcn.h>
@@ -19,12 +20,15 @@
 #define IDLE_SECONDS     50L /* below the idle timeouts of AWS's front ends and of proxies */
 #define SOCKETS_MAX      8   /* addresses that libcurl tries at a time: one of each family */
 
-/* An easy handle and the connection that it keeps. Lent to one request at a time. */
+/* An easy handle, and a multi handle that keeps its connection. Lent to one request at a time. */
 typedef struct connection {
     CURL *easy;
+    CURLM *multi;
     kms_http *http;
     curl_socket_t sockets[SOCKETS_MAX]; /* open ones, CURL_SOCKET_BAD elsewhere */
     bool busy;
+    kms_wait *wait; /* of the job that has it; NULL: its user blocks */
+    bool lost;      /* it is the parent's: a job was paused, and resumed in a child */
     pthread_t user; /* the thread that has or had it */
     struct connection *next_idle;
     struct connection *next, *previous; /* all of the pool's connections */
@@ -92,6 +96,7 @@ static void unlink_connection(kms_http *http, connection *conn)
 static void free_connection(connection *conn)
 {
     curl_easy_cleanup(conn->easy);
+    curl_multi_cleanup(conn->multi);
     free(conn);
 }
 
@@ -178,8 +183,38 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 
 static int close_socket(void *arg, curl_socket_t item)
 {
-    replace_socket(arg, item, CURL_SOCKET_BAD);
+    connection *conn = arg;
+
+    /* Closing it would not end that where another process has it too. */
+    if (conn->wait != NULL)
+        kms_wait_watch(conn->wait, item, 0);
+    replace_socket(conn, item, CURL_SOCKET_BAD);
     return close(item);
+}
+
+/* libcurl tells what it waits for. Outside of a job it waits itself. */
+static int watch_socket(CURL *easy, curl_socket_t item, int what, void *arg, void *item_arg)
+{
+    const connection *conn = arg;
+    uint32_t events = 0;
+
+    (void)easy;
+    (void)item_arg;
+    if (what == CURL_POLL_IN || what == CURL_POLL_INOUT)
+        events |= EPOLLIN;
+    if (what == CURL_POLL_OUT || what == CURL_POLL_INOUT)
+        events |= EPOLLOUT;
+    return conn->wait == NULL || kms_wait_watch(conn->wait, item, events) ? 0 : -1;
+}
+
+static int set_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+    const connection *conn = arg;
+
+    (void)multi;
+    if (conn->wait != NULL)
+        kms_wait_alarm(conn->wait, timeout_ms);
+    return 0;
 }
 
 /* libcurl would write the session's secrets to the file that SSLKEYLOGFILE names, and with them all
@@ -304,6 +339,11 @@ static kms_status configure(connection *conn, kms_error *err)
 #undef SET
     if (code != CURLE_OK)
         return kms_fail(err, KMS_E_INTERNAL, "libcurl: %s", curl_easy_strerror(code));
+    curl_multi_setopt(conn->multi, CURLMOPT_MAXCONNECTS, 1L);
+    curl_multi_setopt(conn->multi, CURLMOPT_SOCKETFUNCTION, watch_socket);
+    curl_multi_setopt(conn->multi, CURLMOPT_SOCKETDATA, conn);
+    curl_multi_setopt(conn->multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl_multi_setopt(conn->multi, CURLMOPT_TIMERDATA, conn);
     return KMS_OK;
 }
 
@@ -317,9 +357,11 @@ static kms_status new_connection(kms_http *http, connection **out, kms_error *er
         for (size_t i = 0; i < SOCKETS_MAX; i++)
             conn->sockets[i] = CURL_SOCKET_BAD;
         conn->easy = curl_easy_init();
+        conn->multi = curl_multi_init();
     }
-    if (conn == NULL || conn->easy == NULL) {
-        free(conn);
+    if (conn == NULL || conn->easy == NULL || conn->multi == NULL) {
+        if (conn != NULL)
+            free_connection(conn);
         return kms_fail(err, KMS_E_NO_MEMORY, "connection");
     }
     conn->busy = true;
@@ -395,10 +437,23 @@ static kms_status lend(kms_http *http, connection **out, kms_error *err)
     return st;
 }
 
+/* Lets the wait context forget the connection, which the next user may have elsewhere. */
+static void leave_job(connection *conn)
+{
+    if (conn->wait == NULL)
+        return;
+    for (size_t i = 0; i < SOCKETS_MAX; i++)
+        if (conn->sockets[i] != CURL_SOCKET_BAD)
+            kms_wait_watch(conn->wait, conn->sockets[i], 0);
+    kms_wait_alarm(conn->wait, -1);
+    conn->wait = NULL;
+}
+
 static void give_back(kms_http *http, connection *conn)
 {
     bool keep;
 
+    leave_job(conn);
     kms_lock_take(&http->lock);
     conn->busy = false;
     keep = http->idle_count < http->max_idle;
@@ -438,8 +493,95 @@ static kms_status transfer_error(CURLcode code)
     }
 }
 
+/* The job that has the connection is never resumed. */
+static void abandon(void *arg, bool forked)
+{
+    connection *conn = arg;
+    kms_http *http = conn->http;
+    kms_scope scope;
+
+    if (forked)
+        return; /* see forget_parent */
+    kms_scope_enter(&scope, http->libctx);
+    curl_multi_remove_handle(conn->multi, conn->easy);
+    leave_job(conn);
+    kms_lock_take(&http->lock);
+    unlink_connection(http, conn);
+    kms_lock_give(&http->lock);
+    free_connection(conn);
+    kms_scope_leave(&scope);
+}
+
+static CURLMcode perform_blocking(CURLM *multi)
+{
+    int running = 0;
+    CURLMcode code = curl_multi_perform(multi, &running);
+
+    while (code == CURLM_OK && running > 0) {
+        code = curl_multi_poll(multi, NULL, 0, 1000, NULL);
+        if (code == CURLM_OK)
+            code = curl_multi_perform(multi, &running);
+    }
+    return code;
+}
+
+static int select_bits(uint32_t events)
+{
+    return ((events & (EPOLLIN | EPOLLHUP)) != 0 ? CURL_CSELECT_IN : 0) |
+           ((events & EPOLLOUT) != 0 ? CURL_CSELECT_OUT : 0) |
+           ((events & EPOLLERR) != 0 ? CURL_CSELECT_ERR : 0);
+}
+
+/* The thread runs other jobs, and the application, while this one is paused: out of the scope. */
+static CURLMcode perform_in_job(connection *conn, kms_scope *scope)
+{
+    struct epoll_event events[SOCKETS_MAX + 1];
+    int running = 0;
+    CURLMcode code = curl_multi_socket_action(conn->multi, CURL_SOCKET_TIMEOUT, 0, &running);
+
+    while (code == CURLM_OK && running > 0) {
+        kms_scope_leave(scope);
+        int count = kms_wait_pause(conn->wait, events, SOCKETS_MAX + 1);
+        kms_scope_enter(scope, conn->http->libctx);
+        conn->lost = count == 0;
+        if (conn->lost)
+            break;
+        for (int i = 0; i < count && code == CURLM_OK; i++)
+            code = curl_multi_socket_action(
+                conn->multi,
+                events[i].data.fd == KMS_WAIT_ALARM ? CURL_SOCKET_TIMEOUT : events[i].data.fd,
+                select_bits(events[i].events), &running);
+    }
+    return code;
+}
+
+/* One transfer, by the handle that has all its options. */
+static CURLcode perform(connection *conn, kms_scope *scope)
+{
+    kms_wait_holding holding = {.release = abandon, .arg = conn};
+    CURLcode result = CURLE_FAILED_INIT;
+    CURLMcode code = curl_multi_add_handle(conn->multi, conn->easy);
+    CURLMsg *message;
+    int left;
+
+    if (code != CURLM_OK)
+        return result;
+    kms_wait_hold(conn->wait, &holding);
+    code = conn->wait != NULL ? perform_in_job(conn, scope) : perform_blocking(conn->multi);
+    kms_wait_let_go(conn->wait);
+    if (conn->lost)
+        return result;
+    message = curl_multi_info_read(conn->multi, &left);
+    if (message != NULL && message->msg == CURLMSG_DONE)
+        result = message->data.result;
+    else if (code == CURLM_OUT_OF_MEMORY)
+        result = CURLE_OUT_OF_MEMORY;
+    curl_multi_remove_handle(conn->multi, conn->easy);
+    return result;
+}
+
 static kms_status transfer(connection *conn, const kms_http_request *request,
-                           struct curl_slist *headers, receiver *to)
+                           struct curl_slist *headers, receiver *to, kms_scope *scope)
 {
     CURL *easy = conn->easy;
 
@@ -455,7 +597,9 @@ static kms_status transfer(connection *conn, const kms_http_request *request,
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, to);
     curl_easy_setopt(easy, CURLOPT_HEADERDATA, to);
 
-    CURLcode code = curl_easy_perform(easy);
+    CURLcode code = perform(conn, scope);
+    if (conn->lost)
+        return kms_fail(to->err, KMS_E_UNREACHABLE, "forked while the job was paused");
     if (to->status != KMS_OK)
         return to->status;
     if (code != CURLE_OK)
@@ -496,8 +640,10 @@ kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_ht
     kms_scope_enter(&scope, http->libctx);
     st = lend(http, &conn, err);
     if (conn != NULL) {
-        st = transfer(conn, request, chain_headers(nodes, request), &to);
-        give_back(http, conn);
+        conn->wait = kms_wait_find();
+        st = transfer(conn, request, chain_headers(nodes, request), &to, &scope);
+        if (!conn->lost)
+            give_back(http, conn);
     }
     kms_scope_leave(&scope);
     if (st != KMS_OK)

@@ -21,7 +21,7 @@ typedef struct kms_http kms_http;
 /* No network, and libcurl is not initialised before the first request. libctx must outlive it. */
 kms_status kms_http_new(const kms_config *config, OSSL_LIB_CTX *libctx, kms_http **out,
                         kms_error *err);
-/* Closes all connections. No other thread may be inside. NULL is allowed. */
+/* Closes all connections. No other thread may be inside, and no job be paused there. NULL is allowed. */
 void kms_http_free(kms_http *http);
 
 typedef struct kms_http_request {
@@ -45,7 +45,9 @@ typedef struct kms_http_reply {
     bool has_age;        /* an Age header: the reply is a cache's, its Date proves nothing */
 } kms_http_reply;
 
-/* One attempt. An HTTP error status is a reply, not an error.
+/* One attempt. An HTTP error status is a reply, not an error. Inside of an OpenSSL ASYNC job it
+ * pauses the job while it waits (core/wait.h): then the caller may hold no lock. What it holds
+ * otherwise it lets kms_wait_hold know of.
  * Errors: KMS_E_UNREACHABLE, KMS_E_TIMEOUT, KMS_E_TLS, KMS_E_TLS_HANDSHAKE,
  * KMS_E_REPLY_TOO_LARGE, KMS_E_REPLY_MALFORMED (no HTTP), KMS_E_MEMORY_LOCK. */
 kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_http_reply *reply,

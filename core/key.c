@@ -2,6 +2,7 @@
 
 #include "core/lock.h"
 #include "core/public_key.h"
+#include "core/wait.h"
 
 #include <limits.h>
 #include <openssl/evp.h>
@@ -399,6 +400,13 @@ static bool due(const kms_key_cache *cache, const entry *e)
            (now - e->loaded >= cache->lifetime - cache->lifetime / 10 && now >= e->retry);
 }
 
+static void publish(entry *e, kms_key *fresh)
+{
+    kms_key_free(e->key);
+    e->key = kms_key_ref(fresh);
+    e->loaded = seconds_now();
+}
+
 /* Records what a load gave and wakes those who wait for it. Called with the lock taken. */
 static void settle(kms_key_cache *cache, entry *e, kms_status st, kms_key *fresh,
                    const kms_error *error)
@@ -408,11 +416,8 @@ static void settle(kms_key_cache *cache, entry *e, kms_status st, kms_key *fresh
     e->retry = seconds_now() + REFRESH_PAUSE;
     e->status = st;
     e->error = *error;
-    if (st == KMS_OK) {
-        kms_key_free(e->key);
-        e->key = kms_key_ref(fresh);
-        e->loaded = seconds_now();
-    }
+    if (st == KMS_OK)
+        publish(e, fresh);
     pthread_cond_broadcast(&cache->loaded);
 }
 
@@ -451,6 +456,34 @@ static kms_status load_entry(kms_key_cache *cache, kms_caller *caller,
     return st;
 }
 
+/* The same in an ASYNC job. It can neither wait here, since that would stop all jobs of its thread,
+ * nor be waited for, since it may never be resumed: so it asks for itself, and the others may too.
+ */
+static kms_status load_in_job(kms_key_cache *cache, kms_caller *caller,
+                              const kms_residency *residency, entry *e, const char *name,
+                              kms_key **out, kms_error *err)
+{
+    const kms_endpoint *endpoint = e->endpoint;
+    kms_key *fresh = NULL;
+    kms_status st;
+
+    e->retry = seconds_now() + REFRESH_PAUSE; /* one asks ahead of time */
+    kms_lock_give(&cache->lock);
+    st = load(caller, residency, endpoint, name, &fresh, err);
+    kms_lock_take(&cache->lock);
+    start_anew_in_child(cache);
+    e = find_or_add(cache, endpoint, name); /* nobody kept the other for us */
+    if (e != NULL && st == KMS_OK)
+        publish(e, fresh);
+    /* As in load_entry. */
+    if (e != NULL && usable(cache, e) && is_passing(st)) {
+        fresh = kms_key_ref(e->key);
+        st = KMS_OK;
+    }
+    *out = fresh;
+    return st;
+}
+
 static kms_status await_entry(kms_key_cache *cache, entry *e, kms_key **out, kms_error *err)
 {
     unsigned round = e->round;
@@ -475,6 +508,7 @@ kms_status kms_key_cache_get(kms_key_cache *cache, kms_caller *caller,
                              const kms_residency *residency, const kms_endpoint *endpoint,
                              const char *name, kms_key **out, kms_error *err)
 {
+    const bool in_job = kms_wait_find() != NULL;
     kms_status st = KMS_OK;
 
     *out = NULL;
@@ -483,10 +517,12 @@ kms_status kms_key_cache_get(kms_key_cache *cache, kms_caller *caller,
     entry *e = find_or_add(cache, endpoint, name);
     if (e == NULL)
         st = kms_fail(err, KMS_E_NO_MEMORY, "key cache");
-    else if (due(cache, e) && !e->loading)
-        st = load_entry(cache, caller, residency, e, out, err);
-    else if (usable(cache, e))
+    else if (usable(cache, e) && (e->loading || !due(cache, e)))
         *out = kms_key_ref(e->key);
+    else if (in_job)
+        st = load_in_job(cache, caller, residency, e, name, out, err);
+    else if (!e->loading)
+        st = load_entry(cache, caller, residency, e, out, err);
     else
         st = await_entry(cache, e, out, err);
     kms_lock_give(&cache->lock);

@@ -1,6 +1,7 @@
 #include "core/kms.h"
 
 #include "core/limits.h"
+#include "core/wait.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -77,10 +78,24 @@ static void put_context(exchange *x, const char *name, const kms_context *contex
                                       kms_context_value(context, i), x->err);
 }
 
+/* The ASYNC job that made the call is never resumed. */
+static void abandon(void *arg, bool forked)
+{
+    (void)forked;
+    finish(arg);
+}
+
 static void call_kms(exchange *x, const char *operation)
 {
-    if (x->status == KMS_OK)
-        x->status = kms_call(x->caller, x->endpoint, operation, x->request, &x->reply, x->err);
+    kms_wait_holding holding = {.release = abandon, .arg = x};
+    kms_wait *wait;
+
+    if (x->status != KMS_OK)
+        return;
+    wait = kms_wait_find();
+    kms_wait_hold(wait, &holding);
+    x->status = kms_call(x->caller, x->endpoint, operation, x->request, &x->reply, x->err);
+    kms_wait_let_go(wait);
 }
 
 /* The reply must name the algorithm that was asked. */

@@ -426,10 +426,9 @@ static int digest_sign_final(void *data, unsigned char *signature, size_t *len, 
         return 0;
     if (signature == NULL)
         return max_size(ctx, len);
-    ok = copy_md(&copy, ctx->hash) && EVP_DigestFinal_ex(copy, digest, &digest_len) == 1 &&
-         sign_input(ctx, signature, len, room, (kms_bytes){digest, digest_len});
-    EVP_MD_CTX_free(copy);
-    return ok;
+    ok = copy_md(&copy, ctx->hash) && EVP_DigestFinal_ex(copy, digest, &digest_len) == 1;
+    EVP_MD_CTX_free(copy); /* before an ASYNC job may be paused, and abandoned */
+    return ok && sign_input(ctx, signature, len, room, (kms_bytes){digest, digest_len});
 }
 
 static int eddsa_sign(void *data, unsigned char *signature, size_t *len, size_t room,

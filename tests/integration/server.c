@@ -168,6 +168,15 @@ void test_server_reset(const test_server *server)
     admin(server, "reset-counts", "", &reply);
 }
 
+void test_server_latency(const test_server *server, int ms)
+{
+    char body[64];
+    text reply;
+
+    snprintf(body, sizeof(body), "{\"faults\":[],\"latencyMs\":%d}", ms);
+    admin(server, "faults", body, &reply);
+}
+
 void test_server_faults(const test_server *server, const char *faults)
 {
     char body[512];

@@ -26,6 +26,9 @@ int test_server_run(const char *const *options, char *said, size_t size);
 long test_server_count(const test_server *server, const char *operation);
 void test_server_reset(const test_server *server);
 
+/* From now on each answer comes so much later. Ends all faults, as faults end the latency. */
+void test_server_latency(const test_server *server, int ms);
+
 /* Replaces the faults: a JSON array such as ["Encrypt:ThrottlingException:1"]. */
 void test_server_faults(const test_server *server, const char *faults);
 

@@ -24,52 +24,75 @@ X509 *self_signed(const application *app, EVP_PKEY *key)
     return cert;
 }
 
-typedef struct side {
-    SSL_CTX *ctx;
-    SSL *ssl;
-} side;
-
-static side open_side(const application *app, const meeting *how, const SSL_METHOD *method,
-                      EVP_PKEY *key, X509 *cert, X509 *peer)
+static SSL_CTX *new_context(const application *app, const meeting *how, const SSL_METHOD *method,
+                            EVP_PKEY *key, X509 *cert, X509 *peer)
 {
-    side s = {.ctx = SSL_CTX_new_ex(app->libctx, NULL, method)};
+    SSL_CTX *ctx = SSL_CTX_new_ex(app->libctx, NULL, method);
 
-    assert_non_null(s.ctx);
+    assert_non_null(ctx);
     if (key != NULL) {
-        assert_int_equal(SSL_CTX_use_certificate(s.ctx, cert), 1);
-        assert_int_equal(SSL_CTX_use_PrivateKey(s.ctx, key), 1);
-        assert_int_equal(SSL_CTX_check_private_key(s.ctx), 1);
+        assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
+        assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
+        assert_int_equal(SSL_CTX_check_private_key(ctx), 1);
     }
     if (peer != NULL) {
-        SSL_CTX_set_verify(s.ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
-        X509_STORE_add_cert(SSL_CTX_get_cert_store(s.ctx), peer);
+        SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+        X509_STORE_add_cert(SSL_CTX_get_cert_store(ctx), peer);
     }
-    s.ssl = SSL_new(s.ctx);
-    SSL_set_min_proto_version(s.ssl, how->version);
-    SSL_set_max_proto_version(s.ssl, how->version);
+    SSL_CTX_set_min_proto_version(ctx, how->version);
+    SSL_CTX_set_max_proto_version(ctx, how->version);
     if (how->groups != NULL)
-        assert_int_equal(SSL_set1_groups_list(s.ssl, how->groups), 1);
+        assert_int_equal(SSL_CTX_set1_groups_list(ctx, how->groups), 1);
     if (how->algorithms != NULL)
-        assert_int_equal(SSL_set1_sigalgs_list(s.ssl, how->algorithms), 1);
+        assert_int_equal(SSL_CTX_set1_sigalgs_list(ctx, how->algorithms), 1);
+    return ctx;
+}
+
+sides sides_open(const application *app, const meeting *how)
+{
+    X509 *server_cert = self_signed(app, how->server);
+    X509 *client_cert = how->client != NULL ? self_signed(app, how->client) : NULL;
+    sides s = {
+        .client =
+            new_context(app, how, TLS_client_method(), how->client, client_cert, server_cert),
+        .server =
+            new_context(app, how, TLS_server_method(), how->server, server_cert, client_cert),
+    };
+
+    X509_free(client_cert);
+    X509_free(server_cert);
     return s;
 }
 
-static void close_side(side *s)
+void sides_close(sides *s)
 {
-    SSL_free(s->ssl);
-    SSL_CTX_free(s->ctx);
+    SSL_CTX_free(s->client);
+    SSL_CTX_free(s->server);
 }
 
-static void connect_sides(const side *client, const side *server)
+pair pair_open(const sides *s)
 {
     BIO *to_server = BIO_new(BIO_s_mem()), *to_client = BIO_new(BIO_s_mem());
+    pair p = {.client = SSL_new(s->client), .server = SSL_new(s->server)};
 
     BIO_up_ref(to_server);
     BIO_up_ref(to_client);
-    SSL_set_bio(server->ssl, to_server, to_client);
-    SSL_set_bio(client->ssl, to_client, to_server);
-    SSL_set_accept_state(server->ssl);
-    SSL_set_connect_state(client->ssl);
+    SSL_set_bio(p.server, to_server, to_client);
+    SSL_set_bio(p.client, to_client, to_server);
+    SSL_set_accept_state(p.server);
+    SSL_set_connect_state(p.client);
+    return p;
+}
+
+bool pair_is_connected(const pair *p)
+{
+    return SSL_is_init_finished(p->client) && SSL_is_init_finished(p->server);
+}
+
+void pair_close(pair *p)
+{
+    SSL_free(p->client);
+    SSL_free(p->server);
 }
 
 static void say(SSL *from, SSL *to)
@@ -81,26 +104,27 @@ static void say(SSL *from, SSL *to)
     assert_string_equal(word, "word");
 }
 
+void pair_talk(const pair *p)
+{
+    assert_true(pair_is_connected(p));
+    assert_int_equal(SSL_get_verify_result(p->client), X509_V_OK);
+    assert_int_equal(SSL_get_verify_result(p->server), X509_V_OK);
+    say(p->client, p->server);
+    say(p->server, p->client);
+}
+
 void handshake(const application *app, const meeting *how)
 {
-    X509 *server_cert = self_signed(app, how->server);
-    X509 *client_cert = how->client != NULL ? self_signed(app, how->client) : NULL;
-    side s = open_side(app, how, TLS_server_method(), how->server, server_cert, client_cert);
-    side c = open_side(app, how, TLS_client_method(), how->client, client_cert, server_cert);
+    sides s = sides_open(app, how);
+    pair p = pair_open(&s);
 
-    connect_sides(&c, &s);
-    for (int i = 0; i < 10 && (!SSL_is_init_finished(c.ssl) || !SSL_is_init_finished(s.ssl)); i++) {
-        SSL_do_handshake(c.ssl);
-        SSL_do_handshake(s.ssl);
+    for (int i = 0; i < 10 && !pair_is_connected(&p); i++) {
+        SSL_do_handshake(p.client);
+        SSL_do_handshake(p.server);
     }
-    if (!SSL_is_init_finished(c.ssl) || !SSL_is_init_finished(s.ssl))
+    if (!pair_is_connected(&p))
         fail_msg("no handshake: %s", ERR_reason_error_string(ERR_peek_error()));
-    assert_int_equal(SSL_get_verify_result(c.ssl), X509_V_OK);
-    assert_int_equal(SSL_get_verify_result(s.ssl), X509_V_OK);
-    say(c.ssl, s.ssl);
-    say(s.ssl, c.ssl);
-    close_side(&c);
-    close_side(&s);
-    X509_free(client_cert);
-    X509_free(server_cert);
+    pair_talk(&p);
+    pair_close(&p);
+    sides_close(&s);
 }

@@ -17,8 +17,28 @@ typedef struct meeting {
     const char *algorithms;    /* signature algorithms of both; NULL: OpenSSL's */
 } meeting;
 
-/* Each side trusts the other's self-signed certificate alone; then a word goes each way. Fails the
- * test otherwise. */
+/* What both sides have for all their connections. Each trusts the other's self-signed certificate
+ * alone. */
+typedef struct sides {
+    SSL_CTX *client, *server;
+} sides;
+
+sides sides_open(const application *app, const meeting *how);
+void sides_close(sides *s);
+
+/* A connection over memory: SSL_do_handshake on either side, in turn. */
+typedef struct pair {
+    SSL *client, *server;
+} pair;
+
+pair pair_open(const sides *s);
+bool pair_is_connected(const pair *p);
+void pair_close(pair *p);
+
+/* Once connected: both are who they say, and a word goes each way. Fails the test otherwise. */
+void pair_talk(const pair *p);
+
+/* All of this once. */
 void handshake(const application *app, const meeting *how);
 
 #endif

@@ -12,7 +12,7 @@ static const char *const layers[] = {
     "arn json",
     "context",
     "address residency log reference",
-    "lock libctx exit",
+    "lock libctx exit wait",
     "credentials",
     "endpoint",
     "sigv4 http",
