@@ -103,8 +103,7 @@ kms_wait *kms_wait_find(void)
 
     if (ctx == NULL || ASYNC_WAIT_CTX_get_callback(ctx, &callback, &custom) == 1)
         return NULL;
-    kms_wait *wait =
-        ASYNC_WAIT_CTX_get_fd(ctx, &name, &fd, &custom) == 1 ? custom : new_wait(ctx);
+    kms_wait *wait = ASYNC_WAIT_CTX_get_fd(ctx, &name, &fd, &custom) == 1 ? custom : new_wait(ctx);
     if (wait == NULL || (wait->holdings != NULL && wait->job != job))
         return NULL;
     if (wait->owner != getpid() && !renew(wait))

@@ -41,8 +41,8 @@ int kms_wait_pause(kms_wait *wait, struct epoll_event *events, int max);
 void kms_wait_sleep(long ms);
 
 /* What a paused operation holds. An application may free a paused job's wait context (SSL_free in
- * mid-handshake does): the job is then never resumed, its stack stays as it is for ever, and OpenSSL
- * knows nothing of what is on it. release is called instead, the last holding first. */
+ * mid-handshake does): the job is then never resumed, its stack stays as it is for ever, and
+ * OpenSSL knows nothing of what is on it. release is called instead, the last holding first. */
 typedef struct kms_wait_holding {
     void (*release)(void *arg, bool forked); /* forked: in a child of the one that paused */
     void *arg;
