@@ -180,8 +180,8 @@ static bool pause_job(kms_wait *wait)
     bool paused;
 
     if (!wait->known)
-        wait->known = ASYNC_WAIT_CTX_set_wait_fd(wait_context(), &name, wait->set, wait,
-                                                 clean_up) == 1;
+        wait->known =
+            ASYNC_WAIT_CTX_set_wait_fd(wait_context(), &name, wait->set, wait, clean_up) == 1;
     if (!wait->known)
         return false;
     wait->holdings = take_holdings();

@@ -5,8 +5,9 @@
  * That descriptor is an epoll set of our own, readable exactly when there is work: a socket that is
  * ready for what is wanted of it, or a time that has come. It is given to a wait context once, by a
  * pause, and closed when OpenSSL frees the context: applications do not expect it to come and go,
- * or to be there without a pause that tells them. After a fork it tells of the parent's work on both
- * sides, until the child resumes the job: that then does its work anew, on a set of its own. */
+ * or to be there without a pause that tells them. After a fork it tells of the parent's work on
+ * both sides, until the child resumes the job: that then does its work anew, on a set of its own.
+ */
 #ifndef KMS_CORE_WAIT_H
 #define KMS_CORE_WAIT_H
 
@@ -45,8 +46,8 @@ int kms_wait_pause(kms_wait *wait, struct epoll_event *events, int max);
 void kms_wait_sleep(long ms);
 
 /* What a paused operation holds. An application may free a paused job's wait context (SSL_free in
- * mid-handshake does): the job is then never resumed, its stack stays as it is for ever, and OpenSSL
- * knows nothing of what is on it. release is called instead, the last holding first. */
+ * mid-handshake does): the job is then never resumed, its stack stays as it is for ever, and
+ * OpenSSL knows nothing of what is on it. release is called instead, the last holding first. */
 typedef struct kms_wait_holding {
     void (*release)(void *arg, bool forked); /* forked: in a child of the one that paused */
     void *arg;

@@ -53,10 +53,8 @@ sides sides_open(const application *app, const meeting *how)
     X509 *server_cert = self_signed(app, how->server);
     X509 *client_cert = how->client != NULL ? self_signed(app, how->client) : NULL;
     sides s = {
-        .client =
-            new_context(app, how, TLS_client_method(), how->client, client_cert, server_cert),
-        .server =
-            new_context(app, how, TLS_server_method(), how->server, server_cert, client_cert),
+        .client = new_context(app, how, TLS_client_method(), how->client, client_cert, server_cert),
+        .server = new_context(app, how, TLS_server_method(), how->server, server_cert, client_cert),
     };
 
     X509_free(client_cert);

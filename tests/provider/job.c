@@ -60,8 +60,7 @@ void job_fiber_leave(void *previous)
 
 job job_new(job_work *work, void *arg)
 {
-    job j = {
-        .work = work, .arg = arg, .wait = ASYNC_WAIT_CTX_new(), .fiber = job_fiber_new()};
+    job j = {.work = work, .arg = arg, .wait = ASYNC_WAIT_CTX_new(), .fiber = job_fiber_new()};
 
     assert_non_null(j.wait);
     return j;

@@ -1,5 +1,5 @@
-/* OpenSSL ASYNC jobs, as a server with an event loop has them: many on one thread, each resumed when
- * its descriptor is readable. */
+/* OpenSSL ASYNC jobs, as a server with an event loop has them: many on one thread, each resumed
+ * when its descriptor is readable. */
 #ifndef KMS_TESTS_JOB_H
 #define KMS_TESTS_JOB_H
 
@@ -16,10 +16,10 @@ typedef struct job {
     void *arg;
     ASYNC_JOB *async; /* NULL: not started, or over */
     ASYNC_WAIT_CTX *wait;
-    void *fiber;   /* how tsan knows it */
-    int result;    /* of the work, once it is over */
+    void *fiber; /* how tsan knows it */
+    int result;  /* of the work, once it is over */
     bool finished;
-    int steps;     /* starts and resumes */
+    int steps; /* starts and resumes */
 } job;
 
 job job_new(job_work *work, void *arg);

@@ -37,10 +37,9 @@ static int sign(void *arg)
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 
     s->signature.len = sizeof(s->signature.data);
-    int ok =
-        EVP_DigestSignInit_ex(ctx, NULL, NULL, s->app->libctx, NULL, s->key, NULL) == 1 &&
-        EVP_DigestSign(ctx, s->signature.data, &s->signature.len,
-                       (const unsigned char *)s->message, strlen(s->message)) == 1;
+    int ok = EVP_DigestSignInit_ex(ctx, NULL, NULL, s->app->libctx, NULL, s->key, NULL) == 1 &&
+             EVP_DigestSign(ctx, s->signature.data, &s->signature.len,
+                            (const unsigned char *)s->message, strlen(s->message)) == 1;
     EVP_MD_CTX_free(ctx);
     return ok;
 }
@@ -648,8 +647,8 @@ static void threads_with_jobs_and_threads_that_block_get_along(void **state)
 
     (void)state;
     for (int i = 0; i < 2 * THREADS; i++)
-        assert_int_equal(
-            pthread_create(&threads[i], NULL, i % 2 == 0 ? run_jobs : run_blocking, f), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, i % 2 == 0 ? run_jobs : run_blocking, f),
+                         0);
     for (int i = 0; i < 2 * THREADS; i++) {
         void *failed = NULL;
         pthread_join(threads[i], &failed);

@@ -287,8 +287,8 @@ static void abandoned_handshakes_leave_nothing_of_ours(void **state)
 
 static int set_up(void **state)
 {
-    static const char *const options[] = {
-        "--seed-key", "alias/p256:ECC_NIST_P256:SIGN_VERIFY", NULL};
+    static const char *const options[] = {"--seed-key", "alias/p256:ECC_NIST_P256:SIGN_VERIFY",
+                                          NULL};
 
     (void)state;
     test_server_start(&server, options);
