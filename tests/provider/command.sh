@@ -20,6 +20,7 @@ cd "$work" || exit 1
 
 # start_server OPTION...: of kms-local.
 start_server() {
+    : >server.log # its reader may be faster than its writer
     "$local_server" --port 0 "$@" >server.log 2>&1 &
     server=$!
     local url='' _

@@ -16,6 +16,7 @@ finish() {
 trap finish EXIT
 cd "$work"
 
+: >server.log
 "$local_server" --port 0 --seed-key alias/matbakh-ai --tls-self-signed "$work" >server.log 2>&1 &
 server=$!
 url=
