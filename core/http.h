@@ -21,7 +21,8 @@ typedef struct kms_http kms_http;
 /* No network, and libcurl is not initialised before the first request. libctx must outlive it. */
 kms_status kms_http_new(const kms_config *config, OSSL_LIB_CTX *libctx, kms_http **out,
                         kms_error *err);
-/* Closes all connections. No other thread may be inside, and no job be paused there. NULL is allowed. */
+/* Closes all connections. No other thread may be inside, and no job be paused there. NULL is
+ * allowed. */
 void kms_http_free(kms_http *http);
 
 typedef struct kms_http_request {
