@@ -368,11 +368,10 @@ kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char
               .deadline = kms_caller_deadline(caller),
               .err = err};
     kms_wait_holding holding = {.release = abandon, .arg = &c};
-    kms_wait *wait = kms_wait_find();
     int taken = 0;
     kms_status st;
 
-    kms_wait_hold(wait, &holding);
+    kms_wait_hold(&holding);
     st = kms_json_print(request, &c.body, err);
     if (st == KMS_OK)
         st = attempt(&c, reply);
@@ -389,7 +388,7 @@ kms_status kms_call(kms_caller *caller, const kms_endpoint *endpoint, const char
     } else {
         kms_reply_clear(reply);
     }
-    kms_wait_let_go(wait);
+    kms_wait_let_go();
     clear(&c);
     return st;
 }

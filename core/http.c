@@ -446,6 +446,7 @@ static void leave_job(connection *conn)
         if (conn->sockets[i] != CURL_SOCKET_BAD)
             kms_wait_watch(conn->wait, conn->sockets[i], 0);
     kms_wait_alarm(conn->wait, -1);
+    kms_wait_end(conn->wait);
     conn->wait = NULL;
 }
 
@@ -566,9 +567,9 @@ static CURLcode perform(connection *conn, kms_scope *scope)
 
     if (code != CURLM_OK)
         return result;
-    kms_wait_hold(conn->wait, &holding);
+    kms_wait_hold(&holding);
     code = conn->wait != NULL ? perform_in_job(conn, scope) : perform_blocking(conn->multi);
-    kms_wait_let_go(conn->wait);
+    kms_wait_let_go();
     if (conn->lost)
         return result;
     message = curl_multi_info_read(conn->multi, &left);
@@ -640,7 +641,7 @@ kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_ht
     kms_scope_enter(&scope, http->libctx);
     st = lend(http, &conn, err);
     if (conn != NULL) {
-        conn->wait = kms_wait_find();
+        conn->wait = kms_wait_begin();
         st = transfer(conn, request, chain_headers(nodes, request), &to, &scope);
         if (!conn->lost)
             give_back(http, conn);

@@ -47,8 +47,8 @@ typedef struct kms_http_reply {
 } kms_http_reply;
 
 /* One attempt. An HTTP error status is a reply, not an error. Inside of an OpenSSL ASYNC job it
- * pauses the job while it waits (core/wait.h): then the caller may hold no lock. What it holds
- * otherwise it lets kms_wait_hold know of.
+ * pauses the job while it waits (core/wait.h): the caller holds no lock, and tells kms_wait_hold of
+ * what else it holds.
  * Errors: KMS_E_UNREACHABLE, KMS_E_TIMEOUT, KMS_E_TLS, KMS_E_TLS_HANDSHAKE,
  * KMS_E_REPLY_TOO_LARGE, KMS_E_REPLY_MALFORMED (no HTTP), KMS_E_MEMORY_LOCK. */
 kms_status kms_http_post(kms_http *http, const kms_http_request *request, kms_http_reply *reply,

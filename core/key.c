@@ -508,7 +508,7 @@ kms_status kms_key_cache_get(kms_key_cache *cache, kms_caller *caller,
                              const kms_residency *residency, const kms_endpoint *endpoint,
                              const char *name, kms_key **out, kms_error *err)
 {
-    const bool in_job = kms_wait_find() != NULL;
+    const bool in_job = kms_wait_can_pause();
     kms_status st = KMS_OK;
 
     *out = NULL;

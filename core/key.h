@@ -24,8 +24,8 @@ void kms_key_cache_free(kms_key_cache *cache);
 /* The key by alias, id or ARN at that endpoint, as a new reference. Of many callers that find it
  * absent one asks KMS and the others wait for its answer; in the last tenth of the entry's life
  * one asks and the others go on with what is there. Where that fails for a passing reason, it is
- * not tried again at once. No lock is held meanwhile. An ASYNC job neither
- * waits for others nor do they wait for it: it asks for itself. */
+ * not tried again at once. No lock is held meanwhile. An ASYNC job waits for no other, and none for
+ * it: it asks for itself. */
 kms_status kms_key_cache_get(kms_key_cache *cache, kms_caller *caller,
                              const kms_residency *residency, const kms_endpoint *endpoint,
                              const char *name, kms_key **out, kms_error *err);

@@ -88,14 +88,12 @@ static void abandon(void *arg, bool forked)
 static void call_kms(exchange *x, const char *operation)
 {
     kms_wait_holding holding = {.release = abandon, .arg = x};
-    kms_wait *wait;
 
     if (x->status != KMS_OK)
         return;
-    wait = kms_wait_find();
-    kms_wait_hold(wait, &holding);
+    kms_wait_hold(&holding);
     x->status = kms_call(x->caller, x->endpoint, operation, x->request, &x->reply, x->err);
-    kms_wait_let_go(wait);
+    kms_wait_let_go();
 }
 
 /* The reply must name the algorithm that was asked. */

@@ -13,12 +13,29 @@ struct kms_wait {
     int set;   /* the epoll set, which the application polls */
     int timer; /* in it */
     pid_t owner;
-    ASYNC_JOB *job; /* the one that used it last */
-    kms_wait_holding *holdings;
+    bool known;                 /* the wait context has it */
+    kms_wait_holding *holdings; /* of the job that is paused */
 };
 
 /* Its address tells our descriptor from those of others in the same wait context. */
 static const char name;
+
+/* Of the operation that runs in this thread: a pause takes them along, to the thread that resumes.
+ * Not inlined, since a compiler takes it for granted that a function stays in its thread. */
+static _Thread_local kms_wait_holding *holdings;
+
+__attribute__((noinline)) static kms_wait_holding *take_holdings(void)
+{
+    kms_wait_holding *all = holdings;
+
+    holdings = NULL;
+    return all;
+}
+
+__attribute__((noinline)) static void put_holdings(kms_wait_holding *all)
+{
+    holdings = all;
+}
 
 static bool open_descriptors(int *set, int *timer)
 {
@@ -35,6 +52,13 @@ static bool open_descriptors(int *set, int *timer)
     return false;
 }
 
+static void free_wait(kms_wait *wait)
+{
+    close(wait->timer);
+    close(wait->set);
+    free(wait);
+}
+
 /* OpenSSL frees the wait context, and with it every hope of a job that is paused. */
 static void clean_up(ASYNC_WAIT_CTX *ctx, const void *key, OSSL_ASYNC_FD fd, void *custom)
 {
@@ -43,18 +67,17 @@ static void clean_up(ASYNC_WAIT_CTX *ctx, const void *key, OSSL_ASYNC_FD fd, voi
 
     (void)ctx;
     (void)key;
+    (void)fd;
     /* At the end of the process libcurl may be gone, and all that is held goes with it. */
     while (wait->holdings != NULL && !kms_exit_has_begun()) {
         kms_wait_holding *holding = wait->holdings;
         wait->holdings = holding->below;
         holding->release(holding->arg, forked);
     }
-    close(wait->timer);
-    close(fd);
-    free(wait);
+    free_wait(wait);
 }
 
-static kms_wait *new_wait(ASYNC_WAIT_CTX *ctx)
+static kms_wait *new_wait(void)
 {
     kms_wait *wait = calloc(1, sizeof(*wait));
 
@@ -63,12 +86,6 @@ static kms_wait *new_wait(ASYNC_WAIT_CTX *ctx)
         return NULL;
     }
     wait->owner = getpid();
-    if (ASYNC_WAIT_CTX_set_wait_fd(ctx, &name, wait->set, wait, clean_up) != 1) {
-        close(wait->timer);
-        close(wait->set);
-        free(wait);
-        return NULL;
-    }
     return wait;
 }
 
@@ -93,23 +110,45 @@ static bool renew(kms_wait *wait)
     return ok;
 }
 
-kms_wait *kms_wait_find(void)
+/* NULL: none, or none that may be used. */
+static ASYNC_WAIT_CTX *wait_context(void)
 {
     ASYNC_JOB *job = ASYNC_get_current_job();
     ASYNC_WAIT_CTX *ctx = job != NULL ? ASYNC_get_wait_ctx(job) : NULL;
     ASYNC_callback_fn callback;
-    void *custom = NULL;
+    void *arg;
+
+    if (ctx == NULL || ASYNC_WAIT_CTX_get_callback(ctx, &callback, &arg) == 1)
+        return NULL;
+    return ctx;
+}
+
+bool kms_wait_can_pause(void)
+{
+    return wait_context() != NULL;
+}
+
+kms_wait *kms_wait_begin(void)
+{
+    ASYNC_WAIT_CTX *ctx = wait_context();
+    void *known = NULL;
+    kms_wait *wait;
     OSSL_ASYNC_FD fd;
 
-    if (ctx == NULL || ASYNC_WAIT_CTX_get_callback(ctx, &callback, &custom) == 1)
+    if (ctx == NULL)
         return NULL;
-    kms_wait *wait = ASYNC_WAIT_CTX_get_fd(ctx, &name, &fd, &custom) == 1 ? custom : new_wait(ctx);
-    if (wait == NULL || (wait->holdings != NULL && wait->job != job))
+    if (ASYNC_WAIT_CTX_get_fd(ctx, &name, &fd, &known) != 1)
+        return new_wait();
+    wait = known;
+    if (wait->holdings != NULL || (wait->owner != getpid() && !renew(wait)))
         return NULL;
-    if (wait->owner != getpid() && !renew(wait))
-        return NULL;
-    wait->job = job;
     return wait;
+}
+
+void kms_wait_end(kms_wait *wait)
+{
+    if (wait != NULL && !wait->known)
+        free_wait(wait);
 }
 
 bool kms_wait_watch(kms_wait *wait, int fd, uint32_t events)
@@ -135,6 +174,23 @@ void kms_wait_alarm(kms_wait *wait, long ms)
     timerfd_settime(wait->timer, 0, &at, NULL);
 }
 
+/* Pauses the job, or does not: false where it can't. */
+static bool pause_job(kms_wait *wait)
+{
+    bool paused;
+
+    if (!wait->known)
+        wait->known =
+            ASYNC_WAIT_CTX_set_wait_fd(wait_context(), &name, wait->set, wait, clean_up) == 1;
+    if (!wait->known)
+        return false;
+    wait->holdings = take_holdings();
+    paused = ASYNC_pause_job() == 1;
+    put_holdings(wait->holdings);
+    wait->holdings = NULL;
+    return paused;
+}
+
 int kms_wait_pause(kms_wait *wait, struct epoll_event *events, int max)
 {
     uint64_t expirations;
@@ -143,7 +199,7 @@ int kms_wait_pause(kms_wait *wait, struct epoll_event *events, int max)
     /* A resume without work: the first is passed over at once. Where they follow one another, the
      * application looks after nothing else, or ASYNC_block_pause keeps the job from pausing. */
     for (; count <= 0; patience = 1) {
-        if (ASYNC_pause_job() != 1)
+        if (!pause_job(wait))
             patience = -1;
         if (wait->owner != getpid())
             return 0;
@@ -158,29 +214,27 @@ int kms_wait_pause(kms_wait *wait, struct epoll_event *events, int max)
 
 void kms_wait_sleep(long ms)
 {
-    kms_wait *wait = kms_wait_find();
+    kms_wait *wait = kms_wait_begin();
     struct timespec left = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
     struct epoll_event event;
 
-    if (wait != NULL) {
-        kms_wait_alarm(wait, ms);
-        kms_wait_pause(wait, &event, 1);
+    if (wait == NULL) {
+        while (nanosleep(&left, &left) != 0)
+            continue;
         return;
     }
-    while (nanosleep(&left, &left) != 0)
-        continue;
+    kms_wait_alarm(wait, ms);
+    kms_wait_pause(wait, &event, 1);
+    kms_wait_end(wait);
 }
 
-void kms_wait_hold(kms_wait *wait, kms_wait_holding *holding)
+void kms_wait_hold(kms_wait_holding *holding)
 {
-    if (wait == NULL)
-        return;
-    holding->below = wait->holdings;
-    wait->holdings = holding;
+    holding->below = holdings;
+    holdings = holding;
 }
 
-void kms_wait_let_go(kms_wait *wait)
+void kms_wait_let_go(void)
 {
-    if (wait != NULL)
-        wait->holdings = wait->holdings->below;
+    holdings = holdings->below;
 }

@@ -3,10 +3,11 @@
  * job's ASYNC_WAIT_CTX names, and resumes the job when it is readable.
  *
  * That descriptor is an epoll set of our own, readable exactly when there is work: a socket that is
- * ready for what is wanted of it, or a time that has come. It is given to a wait context once, and
- * closed when OpenSSL frees the context: applications do not expect it to come and go. After a fork
- * it tells of the parent's work on both sides, until the child resumes the job: that then does its
- * work anew, on a set of its own. */
+ * ready for what is wanted of it, or a time that has come. It is given to a wait context once, by a
+ * pause, and closed when OpenSSL frees the context: applications do not expect it to come and go,
+ * or to be there without a pause that tells them. After a fork it tells of the parent's work on
+ * both sides, until the child resumes the job: that then does its work anew, on a set of its own.
+ */
 #ifndef KMS_CORE_WAIT_H
 #define KMS_CORE_WAIT_H
 
@@ -17,10 +18,14 @@
 /* One wait context's. Used by its job alone, whichever thread runs it. */
 typedef struct kms_wait kms_wait;
 
-/* The running job's. NULL where the caller has to block: no job runs, its application wants to be
- * called back instead of polling (nobody would call), its wait context serves another job at this
- * moment, or there are no descriptors left. */
-kms_wait *kms_wait_find(void);
+/* Whether a job runs that may be paused. Not one of an application that wants to be called back
+ * instead of polling: nobody would call. */
+bool kms_wait_can_pause(void);
+
+/* The running job's, until kms_wait_end. NULL where the caller has to block: kms_wait_can_pause is
+ * false, the wait context serves another job at this moment, or no descriptors are left. */
+kms_wait *kms_wait_begin(void);
+void kms_wait_end(kms_wait *wait); /* NULL is allowed */
 
 /* Makes the descriptor readable while fd has one of these events (EPOLLIN, EPOLLOUT); 0: not any
  * more, which is also right for one that is not watched. False without memory. */
@@ -49,8 +54,8 @@ typedef struct kms_wait_holding {
     struct kms_wait_holding *below;
 } kms_wait_holding;
 
-/* Around what may pause, in pairs, the last first. wait may be NULL: nothing happens. */
-void kms_wait_hold(kms_wait *wait, kms_wait_holding *holding);
-void kms_wait_let_go(kms_wait *wait);
+/* Around what may pause, in pairs, in a job or not. */
+void kms_wait_hold(kms_wait_holding *holding);
+void kms_wait_let_go(void);
 
 #endif

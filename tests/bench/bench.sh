@@ -12,7 +12,7 @@ duration=${2:-0.1}
 rounds=${3:-41}
 folder=$(mktemp -d)
 server=
-for file in bin/kms-local bin/bench_wrap bin/bench_load lib/kms.so lib/kms-pkcs11.so; do
+for file in bin/kms-local bin/bench_wrap bin/bench_load bin/bench_sign bin/bench_async lib/kms.so lib/kms-pkcs11.so; do
     if [ ! -e "$build/$file" ]; then
         echo "bench.sh: $build/$file is missing: build it first (cmake --preset release && cmake --build --preset release)" >&2
         exit 2
@@ -31,7 +31,9 @@ start_server() {
     local cores=$1 url=
     shift
     : >"$folder/log"
-    taskset -c "$cores" "$build/bin/kms-local" --port 0 --seed-key alias/bench "$@" \
+    taskset -c "$cores" "$build/bin/kms-local" --port 0 --seed-key alias/bench \
+        --seed-key alias/bench-rsa:RSA_2048:SIGN_VERIFY \
+        --seed-key alias/bench-p256:ECC_NIST_P256:SIGN_VERIFY "$@" \
         >"$folder/log" 2>"$folder/err" &
     server=$!
     for _ in $(seq 100); do
@@ -52,6 +54,7 @@ measure() {
     echo "${AWS_ENDPOINT_URL_KMS%%:*}, client and server on core(s) $cores"
     taskset -c "$cores" "$build/bin/bench_wrap" "$build/lib" "$build/lib/kms-pkcs11.so" \
         "$threads" "$duration" "$rounds"
+    taskset -c "$cores" "$build/bin/bench_sign" "$build/lib" "$threads" "$duration" "$rounds"
     stop_server
 }
 
@@ -66,4 +69,8 @@ measure 1 "$one"
 measure 8 "$all"
 measure 1 "$one" --tls-self-signed "$folder"
 measure 8 "$all" --tls-self-signed "$folder"
+start_server "$all" --latency-ms 20
+echo
+"$build/bin/bench_async" "$build/lib"
+stop_server
 uptime
