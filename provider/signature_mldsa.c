@@ -216,21 +216,23 @@ static int sign_mu(const mldsa_context *ctx, unsigned char *signature, size_t *l
 {
     kms_buffer made = {0};
     kms_error err = {0};
+    kms_status st = KMS_OK;
     size_t size = 0;
 
     size_of(ctx, &size);
     if (room < size)
-        kms_fail(&err, KMS_E_BUFFER_TOO_SMALL, "%zu bytes for a signature of %zu", room, size);
-    else if (kms_client_sign(ctx->provider->client, ctx->key->key, algorithm_of(ctx),
-                             (kms_bytes){mu, MU_SIZE}, &made, &err) == KMS_OK &&
-             made.len != size)
-        kms_fail(&err, KMS_E_REPLY_SIGNATURE, "%zu bytes, not %zu", made.len, size);
-    if (err.status == KMS_OK) {
+        st = kms_fail(&err, KMS_E_BUFFER_TOO_SMALL, "%zu bytes for a signature of %zu", room, size);
+    if (st == KMS_OK)
+        st = kms_client_sign(ctx->provider->client, ctx->key->key, algorithm_of(ctx),
+                             (kms_bytes){mu, MU_SIZE}, &made, &err);
+    if (st == KMS_OK && made.len != size)
+        st = kms_fail(&err, KMS_E_REPLY_SIGNATURE, "%zu bytes, not %zu", made.len, size);
+    if (st == KMS_OK) {
         memcpy(signature, made.data, made.len);
         *len = made.len;
     }
     kms_buffer_clear(&made);
-    return err.status == KMS_OK ? 1 : provider_raise(ctx->provider, &err);
+    return st == KMS_OK ? 1 : provider_raise(ctx->provider, &err);
 }
 
 static int mldsa_sign(void *data, unsigned char *signature, size_t *len, size_t room,

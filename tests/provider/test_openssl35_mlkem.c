@@ -62,8 +62,11 @@ static void encapsulate(OSSL_LIB_CTX *libctx, EVP_PKEY *key, bytes *ciphertext, 
 static bool decapsulate(const fixture *f, const bytes *ciphertext, bytes *secret)
 {
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(f->app.libctx, f->key, NULL);
-    bool ok = EVP_PKEY_decapsulate_init(ctx, NULL) == 1 &&
-              EVP_PKEY_decapsulate(ctx, NULL, &secret->len, ciphertext->data, ciphertext->len) == 1;
+    bool ok;
+
+    secret->len = 0;
+    ok = EVP_PKEY_decapsulate_init(ctx, NULL) == 1 &&
+         EVP_PKEY_decapsulate(ctx, NULL, &secret->len, ciphertext->data, ciphertext->len) == 1;
 
     assert_true(!ok || secret->len == 32);
     ok = ok && EVP_PKEY_decapsulate(ctx, secret->data, &secret->len, ciphertext->data,
