@@ -18,6 +18,14 @@ static const kms_key_spec_row specs[] = {
     { "HMAC_256",              "HMAC",    NULL,         256 },
     { "HMAC_384",              "HMAC",    NULL,         384 },
     { "HMAC_512",              "HMAC",    NULL,         512 },
+#if KMS_OPENSSL_3_5
+    { "ML_DSA_44",             "ML-DSA-44",   NULL,     8 * 1312 },
+    { "ML_DSA_65",             "ML-DSA-65",   NULL,     8 * 1952 },
+    { "ML_DSA_87",             "ML-DSA-87",   NULL,     8 * 2592 },
+    { "ML_KEM_512",            "ML-KEM-512",  NULL,     512 },
+    { "ML_KEM_768",            "ML-KEM-768",  NULL,     768 },
+    { "ML_KEM_1024",           "ML-KEM-1024", NULL,     1024 },
+#endif
 };
 
 static const kms_algorithm algorithms[] = {
@@ -39,13 +47,15 @@ static const kms_algorithm algorithms[] = {
     { "HMAC_SHA_256",              KMS_SCHEME_HMAC,   "SHA2-256", 32,   256 },
     { "HMAC_SHA_384",              KMS_SCHEME_HMAC,   "SHA2-384", 48,   384 },
     { "HMAC_SHA_512",              KMS_SCHEME_HMAC,   "SHA2-512", 64,   512 },
+    { "ML_DSA_SHAKE_256",          KMS_SCHEME_ML_DSA, NULL,       64,   0 },
+    { "ML_KEM",                    KMS_SCHEME_ML_KEM, NULL,       0,    0 },
 };
 
-/* The type of key that each scheme works with. */
+/* The type of key that each scheme works with, or how the names of its types begin. */
 static const char *const types[] = {
-    [KMS_SCHEME_PKCS1] = "RSA",     [KMS_SCHEME_PSS] = "RSA",  [KMS_SCHEME_ECDSA] = "EC",
-    [KMS_SCHEME_EDDSA] = "ED25519", [KMS_SCHEME_OAEP] = "RSA", [KMS_SCHEME_ECDH] = "EC",
-    [KMS_SCHEME_HMAC] = "HMAC",
+    [KMS_SCHEME_PKCS1] = "RSA",      [KMS_SCHEME_PSS] = "RSA",        [KMS_SCHEME_ECDSA] = "EC",
+    [KMS_SCHEME_EDDSA] = "ED25519",  [KMS_SCHEME_OAEP] = "RSA",       [KMS_SCHEME_ECDH] = "EC",
+    [KMS_SCHEME_HMAC] = "HMAC",      [KMS_SCHEME_ML_DSA] = "ML-DSA-", [KMS_SCHEME_ML_KEM] = "ML-KEM-",
 };
 
 /* Other names that OpenSSL and its users have for the digests. */
@@ -90,7 +100,8 @@ static bool is_digest(const char *digest, const char *name)
 
 static bool fits(const kms_algorithm *algorithm, const kms_key_spec_row *spec, kms_scheme scheme)
 {
-    return algorithm->scheme == scheme && strcmp(types[scheme], spec->type) == 0 &&
+    return algorithm->scheme == scheme &&
+           strncmp(types[scheme], spec->type, strlen(types[scheme])) == 0 &&
            (algorithm->bits == 0 || algorithm->bits == spec->bits);
 }
 

@@ -3,15 +3,20 @@
 #ifndef KMS_CORE_ALGORITHM_H
 #define KMS_CORE_ALGORITHM_H
 
+#include <openssl/opensslv.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Whether the OpenSSL that this is built with has ML-DSA, ML-KEM and opaque symmetric keys. */
+#define KMS_OPENSSL_3_5 (OPENSSL_VERSION_PREREQ(3, 5))
 
 /* A key spec with a public half, or of an HMAC key. */
 typedef struct kms_key_spec_row {
     const char *name;  /* "ECC_NIST_P256" */
-    const char *type;  /* OpenSSL's name of the key type: "RSA", "EC", "ED25519"; "HMAC" */
+    const char *type;  /* OpenSSL's name of the key type: "RSA", "ED25519", "ML-DSA-65"; "HMAC" */
     const char *group; /* of EC keys, OpenSSL's name: "prime256v1"; else NULL */
-    int bits;          /* of the modulus, the curve or the HMAC key */
+    int bits;          /* of the modulus, the curve or the HMAC key; of ML-DSA the public key, of
+                          ML-KEM the number in its name */
 } kms_key_spec_row;
 
 /* The row of a spec, or NULL: a spec that this version does not know, or a symmetric key's. */
@@ -28,13 +33,15 @@ typedef enum kms_scheme {
     KMS_SCHEME_OAEP,  /* RSAES-OAEP with MGF1 of the same hash and no label (RFC 8017, 7.1) */
     KMS_SCHEME_ECDH,
     KMS_SCHEME_HMAC,
+    KMS_SCHEME_ML_DSA, /* pure ML-DSA (FIPS 204), by the mu of the message (6.2) */
+    KMS_SCHEME_ML_KEM, /* FIPS 203 */
 } kms_scheme;
 
 typedef struct kms_algorithm {
     const char *name; /* "RSASSA_PSS_SHA_256" */
     kms_scheme scheme;
     const char *digest; /* OpenSSL's name: "SHA2-256"; NULL where the scheme has none to choose */
-    size_t digest_len;  /* bytes; 0 without digest */
+    size_t digest_len;  /* bytes; 0 without digest; of ML-DSA the size of mu */
     int bits;           /* of the only key that it fits, by kms_key_spec_row.bits; 0: any */
 } kms_algorithm;
 

@@ -133,6 +133,26 @@ kms_status kms_client_derive(kms_client *client, kms_key *key, kms_bytes peer, k
     return kms_operation_end(client, key, st);
 }
 
+kms_status kms_client_decapsulate(kms_client *client, kms_key *key, kms_bytes ciphertext,
+                                  kms_secret *secret, kms_error *err)
+{
+    kms_caller *caller = NULL;
+    kms_status st = check_usage(key, "ENCAPSULATE_DECAPSULATE", err);
+
+    if (st == KMS_OK && ciphertext.len != (size_t)EVP_PKEY_get_size(kms_key_public(key)))
+        st = kms_fail(err, KMS_E_CIPHERTEXT_SIZE, "%zu bytes for %s, which takes %d",
+                      ciphertext.len, kms_key_spec(key), EVP_PKEY_get_size(kms_key_public(key)));
+    if (st == KMS_OK)
+        st = kms_operation_begin(client, key, &caller, err);
+    if (st == KMS_OK)
+        st = kms_decapsulate(caller, kms_key_endpoint(key), kms_key_arn(key),
+                             kms_algorithm_at(kms_key_kind(key), KMS_SCHEME_ML_KEM, 0), ciphertext,
+                             secret, err);
+    if (st == KMS_E_CONTEXT_MISMATCH) /* there is no context here to differ */
+        st = kms_refail(err, KMS_E_CIPHERTEXT_INVALID);
+    return kms_operation_end(client, key, st);
+}
+
 kms_status kms_client_mac(kms_client *client, kms_key *key, const kms_algorithm *algorithm,
                           kms_bytes message, kms_secret *mac, kms_error *err)
 {

@@ -16,13 +16,14 @@
 #define TAG_NAME_MAX  128
 #define TAG_VALUE_MAX 256
 
-/* What each type of key can be for; the first is the usual. */
+/* What each type of key can be for, by how the name of the type begins; the first is the usual. */
 static const struct {
     const char *type;
     const char *usages[2];
 } purposes[] = {
     {"RSA", {"SIGN_VERIFY", "ENCRYPT_DECRYPT"}}, {"EC", {"SIGN_VERIFY", "KEY_AGREEMENT"}},
     {"ED25519", {"SIGN_VERIFY", NULL}},          {"HMAC", {"GENERATE_VERIFY_MAC", NULL}},
+    {"ML-DSA-", {"SIGN_VERIFY", NULL}},          {"ML-KEM-", {"ENCAPSULATE_DECAPSULATE", NULL}},
     {"SYMMETRIC", {"ENCRYPT_DECRYPT", NULL}},
 };
 
@@ -66,7 +67,7 @@ static kms_status choose_usage(creation *c, kms_error *err)
     const char *type = row != NULL ? row->type : "SYMMETRIC";
 
     for (size_t i = 0; i < sizeof(purposes) / sizeof(purposes[0]); i++) {
-        if (strcmp(purposes[i].type, type) != 0)
+        if (strncmp(purposes[i].type, type, strlen(purposes[i].type)) != 0)
             continue;
         for (size_t u = 0; u < 2 && purposes[i].usages[u] != NULL; u++) {
             /* The one curve that KMS does not agree on secrets with. */

@@ -400,6 +400,13 @@ void kms_key_metadata_clear(kms_key_metadata *metadata)
     *metadata = (kms_key_metadata){0};
 }
 
+static const char *message_type(const kms_algorithm *algorithm)
+{
+    if (algorithm->scheme == KMS_SCHEME_ML_DSA)
+        return "EXTERNAL_MU";
+    return algorithm->digest_len != 0 ? "DIGEST" : "RAW";
+}
+
 kms_status kms_sign(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
                     const kms_algorithm *algorithm, kms_bytes input, kms_buffer *signature,
                     kms_error *err)
@@ -408,7 +415,7 @@ kms_status kms_sign(kms_caller *caller, const kms_endpoint *endpoint, const char
 
     put_text(&x, "KeyId", key_arn);
     put_text(&x, "SigningAlgorithm", algorithm->name);
-    put_text(&x, "MessageType", algorithm->digest_len != 0 ? "DIGEST" : "RAW");
+    put_text(&x, "MessageType", message_type(algorithm));
     put_bytes(&x, "Message", input);
     call_kms(&x, "Sign");
     check_key(&x, "KeyId", key_arn);
@@ -445,6 +452,22 @@ kms_status kms_derive_shared_secret(kms_caller *caller, const kms_endpoint *endp
     call_kms(&x, "DeriveSharedSecret");
     check_key(&x, "KeyId", key_arn);
     take_plaintext(&x, size, secret);
+    return finish(&x);
+}
+
+kms_status kms_decapsulate(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                           const kms_algorithm *algorithm, kms_bytes ciphertext, kms_secret *secret,
+                           kms_error *err)
+{
+    exchange x = begin(caller, endpoint, err);
+
+    put_text(&x, "KeyId", key_arn);
+    put_text(&x, "EncapsulationAlgorithm", algorithm->name);
+    put_bytes(&x, "SharedSecretCiphertextBlob", ciphertext);
+    call_kms(&x, "Decapsulate");
+    check_key(&x, "KeyId", key_arn);
+    check_algorithm(&x, "EncapsulationAlgorithm", algorithm);
+    take_plaintext(&x, KMS_SHARED_SECRET, secret);
     return finish(&x);
 }
 

@@ -37,8 +37,8 @@ kms_status kms_generate_random(kms_caller *caller, const kms_endpoint *endpoint,
 /* key: any of the four forms of a key identifier. */
 kms_status kms_describe_key(kms_caller *caller, const kms_endpoint *endpoint, const char *key,
                             kms_key_metadata *out, kms_error *err);
-/* Signs a digest of the algorithm's size, or with Ed25519 a message (KMS Sign). ECDSA signatures
- * are DER, RSA's have the size of the modulus, Ed25519's 64 bytes. */
+/* Signs a digest of the algorithm's size, with Ed25519 a message, with ML-DSA its mu (KMS Sign).
+ * ECDSA signatures are DER, RSA's have the size of the modulus, Ed25519's 64 bytes. */
 kms_status kms_sign(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
                     const kms_algorithm *algorithm, kms_bytes input, kms_buffer *signature,
                     kms_error *err);
@@ -51,6 +51,11 @@ kms_status kms_decrypt_oaep(kms_caller *caller, const kms_endpoint *endpoint, co
 kms_status kms_derive_shared_secret(kms_caller *caller, const kms_endpoint *endpoint,
                                     const char *key_arn, kms_bytes peer, size_t size,
                                     kms_secret *secret, kms_error *err);
+/* The secret that an ML-KEM ciphertext carries (KMS Decapsulate), of KMS_SHARED_SECRET bytes. A
+ * ciphertext that is not right gives another secret, not an error, unless its size is wrong. */
+kms_status kms_decapsulate(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,
+                           const kms_algorithm *algorithm, kms_bytes ciphertext, kms_secret *secret,
+                           kms_error *err);
 /* An HMAC of up to KMS_PLAINTEXT_MAX bytes (KMS GenerateMac), and whether one is right (KMS
  * VerifyMac): KMS_E_MAC_MISMATCH where it is not. */
 kms_status kms_generate_mac(kms_caller *caller, const kms_endpoint *endpoint, const char *key_arn,

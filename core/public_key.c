@@ -83,10 +83,15 @@ static bool verifies_digest(EVP_PKEY_CTX *ctx, const kms_algorithm *algorithm, k
            EVP_PKEY_verify(ctx, signature.data, signature.len, digest.data, digest.len) == 1;
 }
 
-static bool verifies_message(EVP_MD_CTX *ctx, OSSL_LIB_CTX *libctx, EVP_PKEY *key,
+/* mu: the message is what ML-DSA makes of it. */
+static bool verifies_message(EVP_MD_CTX *ctx, OSSL_LIB_CTX *libctx, EVP_PKEY *key, bool mu,
                              kms_bytes message, kms_bytes signature)
 {
-    return ctx != NULL && EVP_DigestVerifyInit_ex(ctx, NULL, NULL, libctx, NULL, key, NULL) == 1 &&
+    int yes = 1;
+    const OSSL_PARAM params[] = {OSSL_PARAM_construct_int("mu", &yes), OSSL_PARAM_construct_end()};
+
+    return ctx != NULL &&
+           EVP_DigestVerifyInit_ex(ctx, NULL, NULL, libctx, NULL, key, mu ? params : NULL) == 1 &&
            EVP_DigestVerify(ctx, signature.data, signature.len, message.data, message.len) == 1;
 }
 
@@ -98,9 +103,10 @@ bool kms_public_key_verifies(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const kms_algo
     bool good;
 
     ERR_set_mark();
-    if (algorithm->scheme == KMS_SCHEME_EDDSA) {
+    if (algorithm->scheme == KMS_SCHEME_EDDSA || algorithm->scheme == KMS_SCHEME_ML_DSA) {
         message_ctx = EVP_MD_CTX_new();
-        good = verifies_message(message_ctx, libctx, key, input, signature);
+        good = verifies_message(message_ctx, libctx, key, algorithm->scheme == KMS_SCHEME_ML_DSA,
+                                input, signature);
     } else {
         digest_ctx = EVP_PKEY_CTX_new_from_pkey(libctx, key, NULL);
         good = verifies_digest(digest_ctx, algorithm, input, signature);

@@ -17,8 +17,8 @@ kms_status kms_public_key_read(OSSL_LIB_CTX *libctx, kms_bytes spki,
                                const kms_key_spec_row *expected, EVP_PKEY **out,
                                const kms_key_spec_row **spec, kms_error *err);
 
-/* Whether a signature over a digest (Ed25519: a message) is right. key is in the library context
- * and may be used by several threads. */
+/* Whether a signature over a digest (Ed25519: a message, ML-DSA: its mu) is right. key is in the
+ * library context and may be used by several threads. */
 bool kms_public_key_verifies(OSSL_LIB_CTX *libctx, EVP_PKEY *key, const kms_algorithm *algorithm,
                              kms_bytes input, kms_bytes signature);
 

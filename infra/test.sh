@@ -78,8 +78,9 @@ tidy() {
         2>>"build/tidy-$1.err" >"build/tidy-$1.log" || { cat "build/tidy-$1.log"; return 1; }
 }
 
+# What needs a later OpenSSL than Debian 12 has is not among them.
 sources_are_tidy() {
-    git ls-files '*.c' ':!tests/fuzz' | tidy dev
+    git ls-files '*.c' ':!tests/fuzz' ':!*/test_openssl35_*.c' | tidy dev
 }
 
 fuzzers_are_tidy() {

@@ -27,8 +27,9 @@ typedef struct cipher_context {
     const cipher_row *row;
     EVP_CIPHER *cipher;
     EVP_CIPHER_CTX *inner;
-    int encrypting; /* -1: before init */
-    bool keyed;     /* inner has the key */
+    int encrypting;      /* -1: before init */
+    bool keyed;          /* inner has the key */
+    provider_skey *skey; /* a reference: the key as an object; NULL: it is unwrapped at first use */
     kms_address address;
     kms_buffer wrapped;
     operation_context operation; /* its key is loaded from the address */
@@ -86,7 +87,16 @@ static void cipher_freectx(void *data)
     kms_address_clear(&ctx->address);
     kms_buffer_clear(&ctx->wrapped);
     operation_context_clear(&ctx->operation);
+    provider_skey_free(ctx->skey);
     free(ctx);
+}
+
+/* Another key comes. */
+static void forget_key(cipher_context *ctx)
+{
+    provider_skey_free(ctx->skey);
+    ctx->skey = NULL;
+    ctx->keyed = false;
 }
 
 static int set_wrapped(cipher_context *ctx, kms_bytes wrapped)
@@ -101,7 +111,7 @@ static int set_wrapped(cipher_context *ctx, kms_bytes wrapped)
     memcpy(copy, wrapped.data, wrapped.len);
     kms_buffer_clear(&ctx->wrapped);
     ctx->wrapped = (kms_buffer){copy, wrapped.len};
-    ctx->keyed = false;
+    forget_key(ctx);
     return 1;
 }
 
@@ -136,6 +146,7 @@ static void *cipher_dupctx(void *data)
         return NULL;
     }
     copy->keyed = ctx->keyed;
+    copy->skey = ctx->skey != NULL ? provider_skey_ref(ctx->skey) : NULL;
     return copy;
 }
 
@@ -171,6 +182,8 @@ static int need_key(cipher_context *ctx)
         return provider_raise_status(ctx->provider, KMS_E_ARGUMENT, "update before init");
     if (ctx->keyed)
         return 1;
+    if (ctx->skey != NULL)
+        return install(ctx, provider_skey_secret(ctx->skey));
     if (ctx->wrapped.len == 0)
         return provider_raise_status(ctx->provider, KMS_E_KEY_MISSING,
                                      "set key-address and wrapped-key before the cipher is used");
@@ -235,6 +248,44 @@ static int cipher_decrypt_init(void *data, const unsigned char *key, size_t key_
     (void)iv_len;
     return init(data, 0, key, iv, params);
 }
+
+#if KMS_OPENSSL_3_5
+static OSSL_FUNC_cipher_encrypt_skey_init_fn cipher_encrypt_skey_init;
+static OSSL_FUNC_cipher_decrypt_skey_init_fn cipher_decrypt_skey_init;
+
+/* With the key as an object, which OpenSSL has found to be of this provider. */
+static int skey_init(cipher_context *ctx, int encrypting, provider_skey *skey,
+                     const unsigned char *iv, const OSSL_PARAM params[])
+{
+    if (!init(ctx, encrypting, NULL, iv, params))
+        return 0;
+    if (skey != NULL) {
+        forget_key(ctx);
+        ctx->skey = provider_skey_ref(skey);
+    }
+    return need_key(ctx);
+}
+
+static int cipher_encrypt_skey_init(void *data, void *skey, const unsigned char *iv, size_t iv_len,
+                                    const OSSL_PARAM params[])
+{
+    (void)iv_len;
+    return skey_init(data, 1, skey, iv, params);
+}
+
+static int cipher_decrypt_skey_init(void *data, void *skey, const unsigned char *iv, size_t iv_len,
+                                    const OSSL_PARAM params[])
+{
+    (void)iv_len;
+    return skey_init(data, 0, skey, iv, params);
+}
+
+#define SKEY_FUNCTIONS                                                                             \
+    FUNCTION(ENCRYPT_SKEY_INIT, cipher_encrypt_skey_init),                                         \
+        FUNCTION(DECRYPT_SKEY_INIT, cipher_decrypt_skey_init),
+#else
+#define SKEY_FUNCTIONS
+#endif
 
 static int cipher_update(void *data, unsigned char *out, size_t *out_len, size_t room,
                          const unsigned char *in, size_t len)
@@ -357,7 +408,7 @@ static int set_key_params(cipher_context *ctx, const OSSL_PARAM params[])
         kms_address_clear(&ctx->address);
         ctx->address = address;
         operation_context_clear(&ctx->operation);
-        ctx->keyed = false;
+        forget_key(ctx);
     }
     if ((p = OSSL_PARAM_locate_const(params, KMS_PROVIDER_PARAM_WRAPPED_KEY)) != NULL &&
         (!provider_get_bytes(p, &wrapped) || !set_wrapped(ctx, wrapped)))
@@ -444,7 +495,7 @@ static const OSSL_PARAM *cipher_settable_ctx_params(void *data, void *provider)
         FUNCTION(DUPCTX, cipher_dupctx),                                                           \
         FUNCTION(ENCRYPT_INIT, cipher_encrypt_init),                                               \
         FUNCTION(DECRYPT_INIT, cipher_decrypt_init),                                               \
-        FUNCTION(UPDATE, cipher_update),                                                           \
+        SKEY_FUNCTIONS FUNCTION(UPDATE, cipher_update),                                            \
         FUNCTION(FINAL, cipher_final),                                                             \
         FUNCTION(GET_PARAMS, get_params_##id),                                                     \
         FUNCTION(GETTABLE_PARAMS, cipher_gettable_params),                                         \

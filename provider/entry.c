@@ -16,6 +16,9 @@
 
 #define PROPERTIES "provider=kms"
 #define RSA_NAMES  "RSA:rsaEncryption:1.2.840.113549.1.1.1"
+#define ML_DSA_44  "ML-DSA-44:MLDSA44:id-ml-dsa-44:2.16.840.1.101.3.4.3.17"
+#define ML_DSA_65  "ML-DSA-65:MLDSA65:id-ml-dsa-65:2.16.840.1.101.3.4.3.18"
+#define ML_DSA_87  "ML-DSA-87:MLDSA87:id-ml-dsa-87:2.16.840.1.101.3.4.3.19"
 
 static const OSSL_ALGORITHM keymgmts[] = {
     {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_kms_keymgmt_functions, "opaque symmetric KMS key"},
@@ -24,6 +27,12 @@ static const OSSL_ALGORITHM keymgmts[] = {
     {"EC:id-ecPublicKey:1.2.840.10045.2.1", PROPERTIES, provider_ec_keymgmt_functions,
      "EC key in KMS"},
     {"ED25519:1.3.101.112", PROPERTIES, provider_ed25519_keymgmt_functions, "Ed25519 key in KMS"},
+#if KMS_OPENSSL_3_5
+    {ML_DSA_44, PROPERTIES, provider_mldsa44_keymgmt_functions, "ML-DSA-44 key in KMS"},
+    {ML_DSA_65, PROPERTIES, provider_mldsa65_keymgmt_functions, "ML-DSA-65 key in KMS"},
+    {ML_DSA_87, PROPERTIES, provider_mldsa87_keymgmt_functions, "ML-DSA-87 key in KMS"},
+    {KMS_PROVIDER_ML_KEM_TYPE, PROPERTIES, provider_mlkem_keymgmt_functions, "ML-KEM key in KMS"},
+#endif
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM asym_ciphers[] = {
@@ -45,6 +54,9 @@ static const OSSL_ALGORITHM rands[] = {
 };
 static const OSSL_ALGORITHM kems[] = {
     {KMS_PROVIDER_KEY_TYPE, PROPERTIES, provider_kem_functions, "data keys by KMS"},
+#if KMS_OPENSSL_3_5
+    {KMS_PROVIDER_ML_KEM_TYPE, PROPERTIES, provider_mlkem_functions, "ML-KEM by KMS"},
+#endif
     {NULL, NULL, NULL, NULL},
 };
 static const OSSL_ALGORITHM signatures[] = {
@@ -52,8 +64,19 @@ static const OSSL_ALGORITHM signatures[] = {
     {"ECDSA", PROPERTIES, provider_ecdsa_functions, "ECDSA by KMS"},
     {"ED25519:1.3.101.112", PROPERTIES, provider_eddsa_functions, "Ed25519 by KMS"},
     {KMS_PROVIDER_HMAC_TYPE, PROPERTIES, provider_mac_signature_functions, "HMAC by KMS"},
+#if KMS_OPENSSL_3_5
+    {ML_DSA_44, PROPERTIES, provider_mldsa_functions, "ML-DSA-44 by KMS"},
+    {ML_DSA_65, PROPERTIES, provider_mldsa_functions, "ML-DSA-65 by KMS"},
+    {ML_DSA_87, PROPERTIES, provider_mldsa_functions, "ML-DSA-87 by KMS"},
+#endif
     {NULL, NULL, NULL, NULL},
 };
+#if KMS_OPENSSL_3_5
+static const OSSL_ALGORITHM skeymgmts[] = {
+    {KMS_PROVIDER_AES_TYPE, PROPERTIES, provider_skeymgmt_functions, "AES data key wrapped by KMS"},
+    {NULL, NULL, NULL, NULL},
+};
+#endif
 static const OSSL_ALGORITHM stores[] = {
     {"kms", PROPERTIES, provider_store_functions, "KMS keys by address"},
     {NULL, NULL, NULL, NULL},
@@ -94,6 +117,16 @@ static const OSSL_ALGORITHM encoders[] = {
     PUBLIC_ENCODERS("EC"),
     ENCODERS("ED25519"),
     PUBLIC_ENCODERS("ED25519"),
+#if KMS_OPENSSL_3_5
+    ENCODERS("ML-DSA-44"),
+    PUBLIC_ENCODERS("ML-DSA-44"),
+    ENCODERS("ML-DSA-65"),
+    PUBLIC_ENCODERS("ML-DSA-65"),
+    ENCODERS("ML-DSA-87"),
+    PUBLIC_ENCODERS("ML-DSA-87"),
+    ENCODERS(KMS_PROVIDER_ML_KEM_TYPE),
+    PUBLIC_ENCODERS(KMS_PROVIDER_ML_KEM_TYPE),
+#endif
     {NULL, NULL, NULL, NULL},
 };
 
@@ -110,6 +143,12 @@ static const OSSL_ALGORITHM decoders[] = {
     DECODER("RSA"),
     DECODER("EC"),
     DECODER("ED25519"),
+#if KMS_OPENSSL_3_5
+    DECODER("ML-DSA-44"),
+    DECODER("ML-DSA-65"),
+    DECODER("ML-DSA-87"),
+    DECODER(KMS_PROVIDER_ML_KEM_TYPE),
+#endif
     {NULL, NULL, NULL, NULL},
 };
 
@@ -140,6 +179,10 @@ static const OSSL_ALGORITHM *query_operation(void *provider, int operation, int 
         return signatures;
     case OSSL_OP_KEM:
         return kems;
+#if KMS_OPENSSL_3_5
+    case OSSL_OP_SKEYMGMT:
+        return skeymgmts;
+#endif
     case OSSL_OP_STORE:
         return stores;
     case OSSL_OP_ENCODER:

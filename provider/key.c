@@ -34,6 +34,8 @@ const char *provider_key_type(const kms_key *key)
         return KMS_PROVIDER_KEY_TYPE;
     if (kind != NULL && strcmp(kind->type, "HMAC") == 0)
         return KMS_PROVIDER_HMAC_TYPE;
+    if (kind != NULL && strncmp(kind->type, "ML-KEM-", strlen("ML-KEM-")) == 0)
+        return KMS_PROVIDER_ML_KEM_TYPE;
     return kind != NULL && kms_key_public(key) != NULL ? kind->type : NULL;
 }
 

@@ -1,5 +1,6 @@
-/* Key management of RSA, EC and Ed25519 keys in KMS. Their public half is an ordinary key in the
- * private library context, which answers everything that is public; the private half is in KMS.
+/* Key management of RSA, EC, Ed25519, ML-DSA and ML-KEM keys in KMS. Their public half is an
+ * ordinary key in the private library context, which answers everything that is public; the private
+ * half is in KMS.
  *
  * They go by OpenSSL's own names, for TLS to take them, so they must never take over ordinary keys:
  * importing is refused, but for the public half of an EC key, since OpenSSL hands the peer's key of
@@ -20,11 +21,11 @@ static OSSL_FUNC_keymgmt_validate_fn asym_validate;
 static OSSL_FUNC_keymgmt_get_params_fn asym_get_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn rsa_gettable_params;
 static OSSL_FUNC_keymgmt_gettable_params_fn ec_gettable_params;
-static OSSL_FUNC_keymgmt_gettable_params_fn ed25519_gettable_params;
+static OSSL_FUNC_keymgmt_gettable_params_fn raw_gettable_params;
 static OSSL_FUNC_keymgmt_export_fn asym_export;
 static OSSL_FUNC_keymgmt_export_types_fn rsa_types;
 static OSSL_FUNC_keymgmt_export_types_fn ec_types;
-static OSSL_FUNC_keymgmt_export_types_fn ed25519_types;
+static OSSL_FUNC_keymgmt_export_types_fn raw_types;
 static OSSL_FUNC_keymgmt_import_fn ec_import;
 static OSSL_FUNC_keymgmt_dup_fn ec_dup;
 static OSSL_FUNC_keymgmt_set_params_fn ec_set_params;
@@ -139,7 +140,8 @@ static const OSSL_PARAM *ec_gettable_params(void *provider)
     return params;
 }
 
-static const OSSL_PARAM *ed25519_gettable_params(void *provider)
+/* Of keys whose public half is bytes and nothing else. */
+static const OSSL_PARAM *raw_gettable_params(void *provider)
 {
     static const OSSL_PARAM params[] = {
         GETTABLE_OF_ALL,
@@ -192,7 +194,7 @@ static const OSSL_PARAM *ec_types(int selection)
     return (selection & OSSL_KEYMGMT_SELECT_PUBLIC_KEY) != 0 ? types : NULL;
 }
 
-static const OSSL_PARAM *ed25519_types(int selection)
+static const OSSL_PARAM *raw_types(int selection)
 {
     static const OSSL_PARAM types[] = {
         OSSL_PARAM_octet_string(OSSL_PKEY_PARAM_PUB_KEY, NULL, 0),
@@ -326,13 +328,20 @@ const OSSL_DISPATCH provider_ec_keymgmt_functions[] = {
     {0, NULL},
 };
 
-const OSSL_DISPATCH provider_ed25519_keymgmt_functions[] = {
-    FUNCTIONS_OF_ALL,
-    FUNCTION(DUP, provider_keymgmt_dup),
-    FUNCTION(IMPORT, provider_keymgmt_import),
-    FUNCTION(GETTABLE_PARAMS, ed25519_gettable_params),
-    FUNCTION(IMPORT_TYPES, ed25519_types),
-    FUNCTION(EXPORT_TYPES, ed25519_types),
-    FUNCTION(GEN_INIT, provider_gen_init_ed25519),
-    {0, NULL},
-};
+#define RAW_KEYMGMT(name)                                                                          \
+    const OSSL_DISPATCH provider_##name##_keymgmt_functions[] = {                                  \
+        FUNCTIONS_OF_ALL,                                                                          \
+        FUNCTION(DUP, provider_keymgmt_dup),                                                       \
+        FUNCTION(IMPORT, provider_keymgmt_import),                                                 \
+        FUNCTION(GETTABLE_PARAMS, raw_gettable_params),                                            \
+        FUNCTION(IMPORT_TYPES, raw_types),                                                         \
+        FUNCTION(EXPORT_TYPES, raw_types),                                                         \
+        FUNCTION(GEN_INIT, provider_gen_init_##name),                                              \
+        {0, NULL},                                                                                 \
+    }
+
+RAW_KEYMGMT(ed25519);
+RAW_KEYMGMT(mldsa44);
+RAW_KEYMGMT(mldsa65);
+RAW_KEYMGMT(mldsa87);
+RAW_KEYMGMT(mlkem);

@@ -15,12 +15,13 @@
 
 #define RSA_BITS  2048 /* as OpenSSL's own */
 #define HMAC_BITS 256
+#define KEM_BITS  768 /* the one that TLS uses */
 
 /* Texts are made by OpenSSL's allocator. */
 typedef struct generation {
     kms_provider *provider;
-    const char *type; /* of kms_key_spec_row; NULL: symmetric */
-    size_t bits;      /* RSA and HMAC */
+    const char *type; /* how that of kms_key_spec_row begins; NULL: symmetric */
+    size_t bits;      /* RSA, HMAC and ML-KEM */
     int group;        /* EC: NID; 0: not set yet */
     char *alias, *usage, *description, *policy_file;
     char *tags[2 * KMS_TAGS_MAX]; /* names and values in turns */
@@ -71,6 +72,26 @@ void *provider_gen_init_ec(void *provider, int selection, const OSSL_PARAM param
 void *provider_gen_init_ed25519(void *provider, int selection, const OSSL_PARAM params[])
 {
     return gen_init(provider, selection, params, "ED25519", 0);
+}
+
+void *provider_gen_init_mldsa44(void *provider, int selection, const OSSL_PARAM params[])
+{
+    return gen_init(provider, selection, params, "ML-DSA-44", 0);
+}
+
+void *provider_gen_init_mldsa65(void *provider, int selection, const OSSL_PARAM params[])
+{
+    return gen_init(provider, selection, params, "ML-DSA-65", 0);
+}
+
+void *provider_gen_init_mldsa87(void *provider, int selection, const OSSL_PARAM params[])
+{
+    return gen_init(provider, selection, params, "ML-DSA-87", 0);
+}
+
+void *provider_gen_init_mlkem(void *provider, int selection, const OSSL_PARAM params[])
+{
+    return gen_init(provider, selection, params, "ML-KEM-", KEM_BITS);
 }
 
 void provider_gen_cleanup(void *data)
@@ -217,7 +238,7 @@ static const char *spec_of(const generation *gen)
     if (gen->type == NULL)
         return "SYMMETRIC_DEFAULT";
     for (size_t i = 0; (row = kms_key_spec_at(i)) != NULL; i++) {
-        if (strcmp(row->type, gen->type) == 0 &&
+        if (strncmp(row->type, gen->type, strlen(gen->type)) == 0 &&
             (gen->bits == 0 || (size_t)row->bits == gen->bits) &&
             (row->group == NULL || OBJ_sn2nid(row->group) == gen->group))
             return row->name;
@@ -280,7 +301,7 @@ void *provider_gen(void *data, OSSL_CALLBACK *progress, void *arg)
         provider_raise_status(gen->provider, KMS_E_ALGORITHM,
                               "RSA keys of KMS have 2048, 3072 or 4096 bits, EC keys the group "
                               "P-256, P-384, P-521 or secp256k1, HMAC keys 224, 256, 384 or 512 "
-                              "bits");
+                              "bits, ML-KEM keys 512, 768 or 1024");
     } else if (read_alias(gen, &address)) {
         create(gen, spec, &address, &key);
     }

@@ -55,8 +55,8 @@ EVP_PKEY *provider_key_public(const provider_key *key);
 /* Hands an object to the application by the callback of a store or decoder; takes the reference. */
 int provider_key_give(provider_key *key, OSSL_CALLBACK *callback, void *arg);
 
-/* OpenSSL's name of a key's type: "KMS", "KMS-HMAC", "RSA", "EC", "ED25519"; NULL: the provider has
- * none. */
+/* OpenSSL's name of a key's type: "KMS", "KMS-HMAC", "KMS-ML-KEM", "RSA", "EC", "ED25519",
+ * "ML-DSA-65"; NULL: the provider has none. */
 const char *provider_key_type(const kms_key *key);
 
 /* What key management of every type does alike. */
@@ -68,7 +68,8 @@ OSSL_FUNC_keymgmt_import_fn provider_keymgmt_import;
 
 /* Making a key in KMS, of each type. */
 OSSL_FUNC_keymgmt_gen_init_fn provider_gen_init_kms, provider_gen_init_hmac, provider_gen_init_rsa,
-    provider_gen_init_ec, provider_gen_init_ed25519;
+    provider_gen_init_ec, provider_gen_init_ed25519, provider_gen_init_mldsa44,
+    provider_gen_init_mldsa65, provider_gen_init_mldsa87, provider_gen_init_mlkem;
 OSSL_FUNC_keymgmt_gen_set_params_fn provider_gen_set_params;
 OSSL_FUNC_keymgmt_gen_settable_params_fn provider_gen_settable_params;
 OSSL_FUNC_keymgmt_gen_fn provider_gen;
@@ -82,6 +83,13 @@ void provider_check_order(const kms_provider *provider, const OSSL_DISPATCH *in)
  * Returns 0, what most provider functions return when they fail. */
 int provider_raise(const kms_provider *provider, const kms_error *err);
 int provider_raise_status(const kms_provider *provider, kms_status status, const char *detail);
+
+/* An AES data key as an opaque object. Counted references; the secret lives as long. */
+typedef struct provider_skey provider_skey;
+
+provider_skey *provider_skey_ref(provider_skey *skey);
+void provider_skey_free(provider_skey *skey); /* NULL is allowed */
+const kms_secret *provider_skey_secret(const provider_skey *skey);
 
 /* Reads a parameter, without any error in the queue where it has another type: the caller raises
  * one that says more. name has room bytes; *text is new (OPENSSL_free); bytes point into p. */
@@ -116,6 +124,13 @@ extern const OSSL_DISPATCH provider_hmac_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_rsa_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_ec_keymgmt_functions[];
 extern const OSSL_DISPATCH provider_ed25519_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_mldsa44_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_mldsa65_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_mldsa87_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_mlkem_keymgmt_functions[];
+extern const OSSL_DISPATCH provider_mldsa_functions[];
+extern const OSSL_DISPATCH provider_mlkem_functions[];
+extern const OSSL_DISPATCH provider_skeymgmt_functions[];
 extern const OSSL_DISPATCH provider_rsa_signature_functions[];
 extern const OSSL_DISPATCH provider_ecdsa_functions[];
 extern const OSSL_DISPATCH provider_eddsa_functions[];

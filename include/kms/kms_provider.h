@@ -8,6 +8,13 @@
 /* Type of an HMAC key, and of its MAC (EVP_MAC) and signature (EVP_DigestSign and -Verify). */
 #define KMS_PROVIDER_HMAC_TYPE "KMS-HMAC"
 
+/* Type of an ML-KEM key, and of its KEM (OpenSSL 3.5). */
+#define KMS_PROVIDER_ML_KEM_TYPE "KMS-ML-KEM"
+
+/* Type of an opaque AES data key (EVP_SKEY, OpenSSL 3.5): imported from key-address, wrapped-key
+ * and context, made from key-address, context and data-key-bytes (16, 24 or 32). */
+#define KMS_PROVIDER_AES_TYPE "KMS-AES"
+
 /* Random numbers of KMS, for EVP_RAND_fetch and the section [random] of openssl.cnf. */
 #define KMS_PROVIDER_RAND "KMS-RAND"
 
@@ -18,11 +25,12 @@
  * object of strings where it begins with '{'. Each time it is set it adds to what is there. */
 #define KMS_PROVIDER_PARAM_CONTEXT "context"
 
-/* Parameter of the MAC KMS-HMAC and of the ciphers KMS-AES-…, UTF-8 string: the address of the key
- * in KMS ("kms:alias/NAME", with a query where it needs one). */
+/* Parameter of the MAC KMS-HMAC, the ciphers KMS-AES-… and KMS-AES, UTF-8 string: the address of
+ * the key in KMS ("kms:alias/NAME", with a query where it needs one). */
 #define KMS_PROVIDER_PARAM_KEY_ADDRESS "key-address"
 
-/* Parameter of the ciphers KMS-AES-…, octet string: the data key as KMS wrapped it. */
+/* Parameter of the ciphers KMS-AES-… and of KMS-AES, octet string: the data key as KMS wrapped it.
+ */
 #define KMS_PROVIDER_PARAM_WRAPPED_KEY "wrapped-key"
 
 /* Parameters of key generation, UTF-8 strings. alias is needed: NAME, alias/NAME or a key address

@@ -24,6 +24,8 @@ static const operation operations[] = {
     { "VerifyMac",                           op_verify_mac,                               false, false },
     { "GetPublicKey",                        op_get_public_key,                           false, false },
     { "DeriveSharedSecret",                  op_derive_shared_secret,                     false, false },
+    { "Encapsulate",                         op_encapsulate,                              false, false },
+    { "Decapsulate",                         op_decapsulate,                              false, false },
     { "CreateKey",                           op_create_key,                               true,  false },
     { "DescribeKey",                         op_describe_key,                             false, false },
     { "ListKeys",                            op_list_keys,                                false, false },

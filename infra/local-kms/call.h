@@ -86,7 +86,7 @@ operation_fn op_encrypt, op_decrypt, op_reencrypt, op_generate_data_key,
     op_generate_data_key_without_plaintext, op_generate_data_key_pair,
     op_generate_data_key_pair_without_plaintext, op_generate_random;
 operation_fn op_sign, op_verify, op_generate_mac, op_verify_mac, op_get_public_key,
-    op_derive_shared_secret;
+    op_derive_shared_secret, op_encapsulate, op_decapsulate;
 operation_fn op_create_key, op_describe_key, op_list_keys, op_enable_key, op_disable_key,
     op_schedule_key_deletion, op_cancel_key_deletion, op_replicate_key, op_update_key_description;
 operation_fn op_create_alias, op_update_alias, op_delete_alias, op_list_aliases;

@@ -42,6 +42,17 @@ static bool room(bytes *b, size_t len)
     return b->data != NULL;
 }
 
+bool crypto_supports(const key_spec *spec)
+{
+    EVP_KEYMGMT *type;
+
+    if (spec->kind != SPEC_ML_DSA && spec->kind != SPEC_ML_KEM)
+        return true;
+    type = EVP_KEYMGMT_fetch(NULL, spec->group, NULL);
+    EVP_KEYMGMT_free(type);
+    return type != NULL;
+}
+
 static EVP_PKEY *make_pair(const key_spec *spec)
 {
     switch (spec->kind) {
@@ -51,6 +62,9 @@ static EVP_PKEY *make_pair(const key_spec *spec)
         return EVP_EC_gen(spec->group);
     case SPEC_ED25519:
         return EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    case SPEC_ML_DSA:
+    case SPEC_ML_KEM:
+        return EVP_PKEY_Q_keygen(NULL, NULL, spec->group);
     default:
         return NULL;
     }
@@ -258,26 +272,38 @@ static bool sign_digest(const family *f, const algorithm *a, const uint8_t *dige
     return ok;
 }
 
-static bool sign_message(const family *f, const algorithm *a, const uint8_t *message, size_t len,
-                         bytes *out)
+/* Tells ML-DSA that it gets mu in place of the message. */
+static bool set_form(EVP_PKEY_CTX *ctx, message_form form)
+{
+    int yes = 1;
+    const OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_int("mu", &yes),
+        OSSL_PARAM_construct_end(),
+    };
+
+    return form != FORM_MU || EVP_PKEY_CTX_set_params(ctx, params) == 1;
+}
+
+static bool sign_message(const family *f, const algorithm *a, message_form form,
+                         const uint8_t *message, size_t len, bytes *out)
 {
     EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     EVP_PKEY_CTX *pkey_ctx = NULL;
     bool ok = ctx != NULL &&
               EVP_DigestSignInit_ex(ctx, &pkey_ctx, a->digest, NULL, NULL, f->parsed, NULL) == 1 &&
-              set_padding(pkey_ctx, a) &&
+              set_padding(pkey_ctx, a) && set_form(pkey_ctx, form) &&
               EVP_DigestSign(ctx, out->data, &out->len, message, len) == 1;
 
     EVP_MD_CTX_free(ctx);
     return ok;
 }
 
-bool crypto_sign(const family *f, const algorithm *a, bool digest_given, const uint8_t *message,
+bool crypto_sign(const family *f, const algorithm *a, message_form form, const uint8_t *message,
                  size_t len, bytes *out)
 {
     bool ok = room(out, (size_t)EVP_PKEY_get_size(f->parsed)) &&
-              (digest_given ? sign_digest(f, a, message, len, out)
-                            : sign_message(f, a, message, len, out));
+              (form == FORM_DIGEST ? sign_digest(f, a, message, len, out)
+                                   : sign_message(f, a, form, message, len, out));
 
     if (!ok)
         bytes_clear(out);
@@ -298,19 +324,19 @@ static bool verify_digest(const family *f, const algorithm *a, const uint8_t *di
     return ok;
 }
 
-bool crypto_verify(const family *f, const algorithm *a, bool digest_given, const uint8_t *message,
+bool crypto_verify(const family *f, const algorithm *a, message_form form, const uint8_t *message,
                    size_t len, const uint8_t *signature, size_t signature_len)
 {
     EVP_MD_CTX *ctx;
     EVP_PKEY_CTX *pkey_ctx = NULL;
 
-    if (digest_given)
+    if (form == FORM_DIGEST)
         return verify_digest(f, a, message, len, signature, signature_len);
     ctx = EVP_MD_CTX_new();
     bool ok =
         ctx != NULL &&
         EVP_DigestVerifyInit_ex(ctx, &pkey_ctx, a->digest, NULL, NULL, f->parsed, NULL) == 1 &&
-        set_padding(pkey_ctx, a) &&
+        set_padding(pkey_ctx, a) && set_form(pkey_ctx, form) &&
         EVP_DigestVerify(ctx, signature, signature_len, message, len) == 1;
     EVP_MD_CTX_free(ctx);
     return ok;
@@ -344,6 +370,37 @@ bool crypto_public_key(const EVP_PKEY *pkey, bytes *spki)
         return false;
     *spki = (bytes){der, (size_t)len};
     return true;
+}
+
+bool crypto_encapsulate(const family *f, bytes *secret, bytes *ciphertext)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, f->parsed, NULL);
+    size_t n = 0, secret_len = 0;
+    bool ok = ctx != NULL && EVP_PKEY_encapsulate_init(ctx, NULL) == 1 &&
+              EVP_PKEY_encapsulate(ctx, NULL, &n, NULL, &secret_len) == 1 && room(ciphertext, n) &&
+              room(secret, secret_len) &&
+              EVP_PKEY_encapsulate(ctx, ciphertext->data, &n, secret->data, &secret_len) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    if (!ok) {
+        bytes_clear(ciphertext);
+        bytes_clear(secret);
+    }
+    return ok;
+}
+
+bool crypto_decapsulate(const family *f, const uint8_t *ciphertext, size_t len, bytes *secret)
+{
+    EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, f->parsed, NULL);
+    size_t n = 0;
+    bool ok = ctx != NULL && EVP_PKEY_decapsulate_init(ctx, NULL) == 1 &&
+              EVP_PKEY_decapsulate(ctx, NULL, &n, ciphertext, len) == 1 && room(secret, n) &&
+              EVP_PKEY_decapsulate(ctx, secret->data, &n, ciphertext, len) == 1;
+
+    EVP_PKEY_CTX_free(ctx);
+    if (!ok)
+        bytes_clear(secret);
+    return ok;
 }
 
 bool crypto_derive(const family *f, const uint8_t *peer, size_t len, bytes *secret)

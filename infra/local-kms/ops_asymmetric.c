@@ -1,4 +1,5 @@
-/* Sign, Verify, GenerateMac, VerifyMac, GetPublicKey, DeriveSharedSecret. */
+/* Sign, Verify, GenerateMac, VerifyMac, GetPublicKey, DeriveSharedSecret, Encapsulate, Decapsulate.
+ */
 #include "call.h"
 
 #include <openssl/crypto.h>
@@ -9,32 +10,35 @@
 #define SIGN          "SIGN_VERIFY"
 #define MAC           "GENERATE_VERIFY_MAC"
 #define AGREE         "KEY_AGREEMENT"
+#define KEM           "ENCAPSULATE_DECAPSULATE"
 
 /* What Sign and Verify have in common. */
 typedef struct signing {
     key *k;
     const algorithm *a;
     bytes message;
-    bool digest;
+    message_form form;
 } signing;
 
 static bool message_type(call *c, signing *s)
 {
     const char *type;
-    size_t size;
+    size_t size = 0;
 
     if (!in_text(c, "MessageType", false, 16, &type))
         return false;
-    s->digest = type != NULL && strcmp(type, "DIGEST") == 0;
-    if (type != NULL && !s->digest && strcmp(type, "RAW") != 0)
-        return refuse(&c->failure, "ValidationException",
-                      "Message type %s is not valid for algorithm %s.", type, s->a->name);
-    if (!s->digest)
+    if (type == NULL || strcmp(type, "RAW") == 0)
         return true;
-    size = crypto_digest_size(s->a);
+    if (strcmp(type, "DIGEST") == 0) {
+        s->form = FORM_DIGEST;
+        size = crypto_digest_size(s->a);
+    } else if (strcmp(type, "EXTERNAL_MU") == 0 && s->a->kind == SPEC_ML_DSA) {
+        s->form = FORM_MU;
+        size = MU_SIZE;
+    }
     if (size == 0)
         return refuse(&c->failure, "ValidationException",
-                      "Message type DIGEST is not valid for algorithm %s.", s->a->name);
+                      "Message type %s is not valid for algorithm %s.", type, s->a->name);
     if (s->message.len != size)
         return refuse(&c->failure, "ValidationException",
                       "Digest is invalid length for algorithm %s.", s->a->name);
@@ -55,7 +59,7 @@ bool op_sign(call *c)
     bool ok = begin_signing(c, &s) && not_dry(c);
 
     if (ok)
-        ok = crypto_sign(s.k->family, s.a, s.digest, s.message.data, s.message.len, &signature) ||
+        ok = crypto_sign(s.k->family, s.a, s.form, s.message.data, s.message.len, &signature) ||
              out_of_order(c);
     if (ok) {
         out_arn(c, "KeyId", s.k);
@@ -74,7 +78,7 @@ bool op_verify(call *c)
     bool ok = in_bytes(c, "Signature", true, SIGNATURE_MAX, &signature) && begin_signing(c, &s) &&
               not_dry(c);
 
-    if (ok && !crypto_verify(s.k->family, s.a, s.digest, s.message.data, s.message.len,
+    if (ok && !crypto_verify(s.k->family, s.a, s.form, s.message.data, s.message.len,
                              signature.data, signature.len))
         ok = refuse(&c->failure, "KMSInvalidSignatureException", "%s", "");
     if (ok) {
@@ -191,5 +195,47 @@ bool op_derive_shared_secret(call *c)
     }
     bytes_clear(&peer);
     bytes_clear(&secret);
+    return ok;
+}
+
+bool op_encapsulate(call *c)
+{
+    key *k;
+    const algorithm *a;
+    bytes secret = {0}, ciphertext = {0};
+    bool ok = in_key(c, "KeyId", true, &k) && usable(c, k, KEM) &&
+              in_algorithm(c, "EncapsulationAlgorithm", NULL, k, &a) && not_dry(c);
+
+    if (ok)
+        ok = crypto_encapsulate(k->family, &secret, &ciphertext) || out_of_order(c);
+    if (ok) {
+        out_arn(c, "KeyId", k);
+        out_bytes(c, "SharedSecret", secret.data, secret.len);
+        out_bytes(c, "SharedSecretCiphertextBlob", ciphertext.data, ciphertext.len);
+        out_text(c, "EncapsulationAlgorithm", a->name);
+    }
+    bytes_clear(&secret);
+    bytes_clear(&ciphertext);
+    return ok;
+}
+
+bool op_decapsulate(call *c)
+{
+    key *k;
+    const algorithm *a;
+    bytes secret = {0}, ciphertext = {0};
+    bool ok = in_bytes(c, "SharedSecretCiphertextBlob", true, SIGNATURE_MAX, &ciphertext) &&
+              in_key(c, "KeyId", true, &k) && usable(c, k, KEM) &&
+              in_algorithm(c, "EncapsulationAlgorithm", NULL, k, &a) && not_dry(c);
+
+    if (ok && !crypto_decapsulate(k->family, ciphertext.data, ciphertext.len, &secret))
+        ok = refuse(&c->failure, "InvalidCiphertextException", "%s", "");
+    if (ok) {
+        out_arn(c, "KeyId", k);
+        out_bytes(c, "SharedSecret", secret.data, secret.len);
+        out_text(c, "EncapsulationAlgorithm", a->name);
+    }
+    bytes_clear(&secret);
+    bytes_clear(&ciphertext);
     return ok;
 }

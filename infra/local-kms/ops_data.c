@@ -245,7 +245,8 @@ static bool pair_spec(call *c, const key_spec **spec)
     if (!in_text(c, "KeyPairSpec", true, 64, &name))
         return false;
     *spec = spec_find(name);
-    if (*spec != NULL && (*spec)->kind != SPEC_SYMMETRIC && (*spec)->kind != SPEC_HMAC)
+    if (*spec != NULL && (*spec)->kind != SPEC_SYMMETRIC && (*spec)->kind != SPEC_HMAC &&
+        (*spec)->kind != SPEC_ML_DSA && crypto_supports(*spec))
         return true;
     return refuse(&c->failure, "ValidationException",
                   "1 validation error detected: Value '%s' at 'keyPairSpec' failed to satisfy "

@@ -202,6 +202,9 @@ static bool choose_spec(call *c, const key_spec **spec, const char **usage)
                       "1 validation error detected: Value '%s' at 'keySpec' failed to satisfy "
                       "constraint: Member must satisfy enum value set",
                       name);
+    if (!crypto_supports(*spec))
+        return refuse(&c->failure, "UnsupportedOperationException",
+                      "Key spec %s needs a local server with OpenSSL 3.5.", name);
     return choose_usage(&c->failure, *spec, wanted, usage);
 }
 
@@ -364,6 +367,10 @@ static bool parse_seed(char *text, const key_spec **spec, const char **usage)
     *spec = spec_find(spec_name != NULL ? spec_name : "SYMMETRIC_DEFAULT");
     if (*spec == NULL) {
         fprintf(stderr, "kms-local: --seed-key: there is no key spec '%s'\n", spec_name);
+        return false;
+    }
+    if (!crypto_supports(*spec)) {
+        fprintf(stderr, "kms-local: --seed-key: key spec %s needs OpenSSL 3.5\n", spec_name);
         return false;
     }
     if (!choose_usage(&why, *spec, rest != NULL ? rest : (*spec)->usages[0], usage)) {

@@ -6,6 +6,7 @@
 #define SIGN    "SIGN_VERIFY"
 #define AGREE   "KEY_AGREEMENT"
 #define MAC     "GENERATE_VERIFY_MAC"
+#define KEM     "ENCAPSULATE_DECAPSULATE"
 
 /* clang-format off */
 static const key_spec specs[] = {
@@ -22,6 +23,12 @@ static const key_spec specs[] = {
     { "HMAC_256",                SPEC_HMAC,      256,  NULL,        { MAC } },
     { "HMAC_384",                SPEC_HMAC,      384,  NULL,        { MAC } },
     { "HMAC_512",                SPEC_HMAC,      512,  NULL,        { MAC } },
+    { "ML_DSA_44",               SPEC_ML_DSA,    0,    "ML-DSA-44", { SIGN } },
+    { "ML_DSA_65",               SPEC_ML_DSA,    0,    "ML-DSA-65", { SIGN } },
+    { "ML_DSA_87",               SPEC_ML_DSA,    0,    "ML-DSA-87", { SIGN } },
+    { "ML_KEM_512",              SPEC_ML_KEM,    0,    "ML-KEM-512",  { KEM } },
+    { "ML_KEM_768",              SPEC_ML_KEM,    0,    "ML-KEM-768",  { KEM } },
+    { "ML_KEM_1024",             SPEC_ML_KEM,    0,    "ML-KEM-1024", { KEM } },
 };
 
 static const algorithm algorithms[] = {
@@ -44,6 +51,8 @@ static const algorithm algorithms[] = {
     { "HMAC_SHA_256",              "MacAlgorithms",          MAC, SPEC_HMAC, "HMAC_256", "SHA2-256", false },
     { "HMAC_SHA_384",              "MacAlgorithms",          MAC, SPEC_HMAC, "HMAC_384", "SHA2-384", false },
     { "HMAC_SHA_512",              "MacAlgorithms",          MAC, SPEC_HMAC, "HMAC_512", "SHA2-512", false },
+    { "ML_DSA_SHAKE_256",          "SigningAlgorithms",      SIGN, SPEC_ML_DSA, NULL, NULL, false },
+    { "ML_KEM",                    "EncapsulationAlgorithms", KEM, SPEC_ML_KEM, NULL, NULL, false },
 };
 /* clang-format on */
 

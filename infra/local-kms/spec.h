@@ -5,13 +5,21 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-typedef enum spec_kind { SPEC_SYMMETRIC, SPEC_RSA, SPEC_EC, SPEC_ED25519, SPEC_HMAC } spec_kind;
+typedef enum spec_kind {
+    SPEC_SYMMETRIC,
+    SPEC_RSA,
+    SPEC_EC,
+    SPEC_ED25519,
+    SPEC_HMAC,
+    SPEC_ML_DSA,
+    SPEC_ML_KEM
+} spec_kind;
 
 typedef struct key_spec {
     const char *name;
     spec_kind kind;
     unsigned bits;         /* RSA modulus, HMAC key, symmetric key */
-    const char *group;     /* EC group in OpenSSL's name */
+    const char *group;     /* EC group, or type of an ML key, in OpenSSL's name */
     const char *usages[4]; /* first: the default where CreateKey may leave it out */
 } key_spec;
 

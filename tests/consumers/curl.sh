@@ -37,7 +37,7 @@ not_by_address() {
     refused 'an address in place of the file' "unable to set private key file: 'kms:alias/web-p256'" \
         with_kms /usr/bin/curl -sS "${address_[@]}" --key kms:alias/web-p256 \
         "https://ordinary.test:$port/"
-    refused 'an address for an engine' "crypto engine not set, can't load private key" \
+    refused 'an address for an engine' "crypto engine not set, can" \
         with_kms /usr/bin/curl -sS "${address_[@]}" --key kms:alias/web-p256 --key-type ENG \
         "https://ordinary.test:$port/"
     refused 'a reference without the provider' 'unable to set private key file' \

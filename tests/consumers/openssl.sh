@@ -72,7 +72,7 @@ mutual() {
     wait_until 20 gone "$daemon" || bad "$title: the server has not finished" mutual.log
     # One step of the chain is followed by "verify return:1".
     equal "$title: verified by the server" 'verify return:1' \
-        "$(grep -A 1 -x 'depth=0 CN = web.test' mutual.log | tail -n 1)"
+        "$(grep -A 1 -xE 'depth=0 CN ?= ?web.test' mutual.log | tail -n 1)"
     equal "$title: requests" 1 $(($(requests Sign) - before))
     stop mutual
     rm mutual.log

@@ -23,10 +23,14 @@ for key in p256 rsa; do
         "from cryptography.hazmat.primitives.serialization import load_pem_private_key
 load_pem_private_key(open('$key.pem', 'rb').read(), None)"
 
-    # Does the same, and does not look whether it got any: it ends by a segmentation fault.
+    # Does the same, and before version 10 does not look whether it got any: it ends by a
+    # segmentation fault.
     code=0
     with_kms /usr/bin/ssh-keygen -y -f $key.pem >stdout 2>stderr || code=$?
-    equal "OpenSSH, $key: exit" 139 "$code"
+    case $(/usr/bin/ssh -V 2>&1) in
+    OpenSSH_9*) equal "OpenSSH, $key: exit" 139 "$code" ;;
+    *) equal "OpenSSH, $key: exit" 255 "$code" ;;
+    esac
     equal "OpenSSH, $key: output" '' "$(cat stdout)"
     equal "$key: requests" "$before" "$(requests any)"
 done

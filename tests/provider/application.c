@@ -309,9 +309,10 @@ int network_attempts(void)
 long requests(const test_server *server)
 {
     static const char *const operations[] = {
-        "Encrypt",     "Decrypt",  "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
-        "DescribeKey", "ListKeys", "ListAliases",     "ReEncrypt",
-        "Sign",        "Verify",   "GetPublicKey",    "DeriveSharedSecret"};
+        "Encrypt",     "Decrypt",    "GenerateDataKey", "GenerateDataKeyWithoutPlaintext",
+        "DescribeKey", "ListKeys",   "ListAliases",     "ReEncrypt",
+        "Sign",        "Verify",     "GetPublicKey",    "DeriveSharedSecret",
+        "Encapsulate", "Decapsulate"};
     long sum = 0;
 
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)

@@ -166,8 +166,51 @@ making() {
         genpkey -provider kms -algorithm KMS -pkeyopt alias:x -out out
 }
 
+# What came with OpenSSL 3.5: ML-DSA, ML-KEM, and AES data keys as opaque objects.
+later_openssl() {
+    local key id iv=000102030405060708090a0b0c0d0e0f
+    head -c 10000 /dev/zero >long
+    for key in ml44 ml65 ml87; do
+        works "reference of $key" pkey "${P[@]}" -in "kms:alias/$key" -out "$key.pem"
+        works "public half of $key" pkey "${P[@]}" -in "$key.pem" -pubout -out "$key.pub"
+        works "sign by $key" pkeyutl -sign "${P[@]}" -inkey "$key.pem" -rawin -in long \
+            -pkeyopt context-string:letters -out signature
+        works "verify $key" pkeyutl -verify -pubin -inkey "$key.pub" -rawin -in long \
+            -pkeyopt context-string:letters -sigfile signature
+        fails "another context of $key" '' pkeyutl -verify -pubin -inkey "$key.pub" -rawin \
+            -in long -pkeyopt context-string:other -sigfile signature
+        works "certificate by $key" req -x509 -new "${P[@]}" -key "$key.pem" -subj /CN=ca -days 2 \
+            -out "$key.crt"
+        works "the certificate by $key verifies" verify -CAfile "$key.crt" "$key.crt"
+    done
+    for key in kem512 kem768 kem1024; do
+        works "public half of $key" pkey "${P[@]}" -in "kms:alias/$key" -pubout -out "$key.pub"
+        works "encapsulate to $key" pkeyutl -encap -pubin -inkey "$key.pub" -secret sent -out sealed
+        works "decapsulate by $key" pkeyutl -decap "${P[@]}" -inkey "kms:alias/$key" -in sealed \
+            -secret received
+        same "$key" sent received
+    done
+    local skey=(-skeymgmt KMS-AES -skeyopt key-address:kms:alias/matbakh-ai
+        -skeyopt context:dataType=credentials -skeyopt context:operationId=op-1)
+    works 'an opaque data key' skeyutl "${P[@]}" -genkey "${skey[@]}"
+    says 'an opaque data key' 'Key management: KMS-AES'
+    id=$(grep -oE '[0-9A-F]{60,}' stdout) || bad 'no identifier'
+    skey+=(-skeyopt "hexwrapped-key:$id")
+    works 'encrypt by it' enc -e "${P[@]}" -KMS-AES-256-CBC "${skey[@]}" -iv "$iv" -in plain -out sealed
+    works 'decrypt by it' enc -d "${P[@]}" -KMS-AES-256-CBC "${skey[@]}" -iv "$iv" -in sealed -out back
+    same 'opaque data key' plain back
+}
+
+seeds=()
+is_3_5=false
+if ssl skeyutl -help >/dev/null 2>&1; then
+    is_3_5=true
+    seeds=(--seed-key alias/matbakh-ai --seed-key alias/ml44:ML_DSA_44 --seed-key alias/ml65:ML_DSA_65
+        --seed-key alias/ml87:ML_DSA_87 --seed-key alias/kem512:ML_KEM_512
+        --seed-key alias/kem768:ML_KEM_768 --seed-key alias/kem1024:ML_KEM_1024)
+fi
 printf 'the secret' >plain
-start_server --seed-key alias/rsa:RSA_2048:ENCRYPT_DECRYPT \
+start_server "${seeds[@]}" --seed-key alias/rsa:RSA_2048:ENCRYPT_DECRYPT \
     --seed-key alias/ec:ECC_NIST_P256:KEY_AGREEMENT \
     --seed-key alias/ec384:ECC_NIST_P384:KEY_AGREEMENT \
     --seed-key alias/ecsign:ECC_NIST_P256:SIGN_VERIFY --seed-key alias/mac:HMAC_256
@@ -178,4 +221,5 @@ agreement
 authentication
 random_bytes
 making
+if $is_3_5; then later_openssl; fi
 done_checking

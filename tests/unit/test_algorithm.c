@@ -14,7 +14,7 @@ static void every_spec_is_found_by_its_name_alone(void **state)
     (void)state;
     for (; (row = kms_key_spec_at(count)) != NULL; count++)
         assert_ptr_equal(kms_key_spec_find(row->name), row);
-    assert_int_equal(count, 12);
+    assert_int_equal(count, KMS_OPENSSL_3_5 ? 18 : 12);
     assert_null(kms_key_spec_at(SIZE_MAX));
     assert_null(kms_key_spec_find("SYMMETRIC_DEFAULT"));
     assert_null(kms_key_spec_find("rsa_2048"));
@@ -57,6 +57,16 @@ static void each_spec_has_the_algorithms_that_kms_lists_for_it(void **state)
         {"ECC_NIST_EDWARDS25519", KMS_SCHEME_ECDSA, "SHA256", NULL},
         {"HMAC_384", KMS_SCHEME_HMAC, "SHA384", "HMAC_SHA_384"},
         {"HMAC_384", KMS_SCHEME_HMAC, "SHA256", NULL},
+#if KMS_OPENSSL_3_5
+        {"ML_DSA_44", KMS_SCHEME_ML_DSA, NULL, "ML_DSA_SHAKE_256"},
+        {"ML_DSA_87", KMS_SCHEME_ML_DSA, NULL, "ML_DSA_SHAKE_256"},
+        {"ML_DSA_65", KMS_SCHEME_ML_DSA, "SHA256", NULL},
+        {"ML_DSA_65", KMS_SCHEME_ML_KEM, NULL, NULL},
+        {"ML_DSA_65", KMS_SCHEME_EDDSA, NULL, NULL},
+        {"ML_KEM_768", KMS_SCHEME_ML_KEM, NULL, "ML_KEM"},
+        {"ML_KEM_768", KMS_SCHEME_ML_DSA, NULL, NULL},
+        {"ECC_NIST_EDWARDS25519", KMS_SCHEME_ML_DSA, NULL, NULL},
+#endif
     };
 
     (void)state;
