@@ -134,21 +134,22 @@ static void *new_skey(kms_provider *provider, const OSSL_PARAM params[], size_t 
 {
     provider_skey *skey = calloc(1, sizeof(*skey));
     operation_context operation = {0};
-    kms_context *context = NULL;
+    const kms_context *context = NULL;
     int ok;
 
     if (skey == NULL)
         return NULL;
     atomic_init(&skey->references, 1);
     skey->provider = provider;
-    ok = (bytes != 0 || take_wrapped(skey, params)) && read_key(provider, params, &operation) &&
-         operation_context_merged(&operation, provider, &context);
+    ok = (bytes != 0 || take_wrapped(skey, params)) && read_key(provider, params, &operation);
+    if (ok)
+        context = operation_context_merged(&operation, provider);
+    ok = context != NULL;
     if (ok) {
         skey->key = provider_key_ref(operation.key);
         ok = (bytes != 0 ? make(skey, bytes, context) : unwrap(skey, context)) && set_id(skey);
     }
     operation_context_clear(&operation);
-    kms_context_free(context);
     if (ok)
         return skey;
     provider_skey_free(skey);
